@@ -6,6 +6,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from stages.datatrove import Datatrove
+from stages.dedup.exact import DedupPayload, DedupText, DedupUrl
+from stages.dedup.minhash import MinHash
 from stages.edit.pii import Pii
 from stages.extract.html import ExtractHtml
 from stages.filter.c4 import C4Quality
@@ -22,6 +24,7 @@ STAGES: dict[str, type[Stage]] = {
     for stage in (
         *(UrlFilter, ExtractHtml, Language),
         *(GopherRepetition, GopherQuality, C4Quality, FineWebQuality),
+        *(DedupUrl, DedupPayload, DedupText, MinHash),
         *(Pii, TokenCount, Datatrove),
     )
 }

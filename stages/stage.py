@@ -1,4 +1,4 @@
-"""What a stage is: the record schema, the three kinds of stage, and what they answer.
+"""What a stage is: the record schema, the four kinds of stage, and what they answer.
 
 A stage never counts, logs or touches storage. Its pydantic fields are its YAML. A filter answers keep or (drop,
 reason); an editor never drops. The loop that calls stages lives in `pipeline.shard`.
@@ -39,6 +39,7 @@ RECORD = pa.schema(
         pa.field("language", pa.string()),  # eng_Latn
         pa.field("language_score", pa.float64()),
         pa.field("token_count", pa.int64()),
+        pa.field("minhash_cluster_size", pa.int64()),  # itself and its duplicates; null unless it met others by minhash
     ]
 )
 """One row for each record. (shard, offset, ordinal) is the key; `id` may repeat."""
@@ -178,6 +179,36 @@ class Rule(Stage, Generic[S]):
 
     def decide(self, signals: S, languages: Words) -> Decision:
         """Which rows fail, why, and by how much: arithmetic on signals alone. `languages` has each row's `eng_Latn`."""
+        raise NotImplementedError
+
+
+Preference = Literal["first", "longest", "newest"]
+"""Which of several records stays: the first in the order of inputs, the one with the longest text, or the latest date;
+ties go to the first.
+"""
+
+
+class Meeting(Stage):
+    """A stage whose decision needs the records of other shards (`pipeline.meeting`): the recipe is cut here."""
+
+    prefer: Preference = "first"
+    counts_clusters: ClassVar[bool] = False
+    """Whether what stays is told how many it stands for, in `minhash_cluster_size`."""
+
+    @property
+    def least_similarity(self) -> float | None:
+        """The threshold of its verdicts, where it has one."""
+        return None
+
+    @property
+    def emits(self) -> pa.Schema:
+        """The columns of `emit`."""
+        raise NotImplementedError
+
+    def emit(self, texts: Texts) -> pa.RecordBatch:
+        """What the others must know of these records: one row each, in order. `text` may be null where `needs_text` is
+        False.
+        """
         raise NotImplementedError
 
 

@@ -111,6 +111,18 @@ class Texts:
             return Texts(batch)
         return Texts(batch, self._codes, self._lines, self._words, self.lines_removed)
 
+    def filter(self, keep: Bools) -> Texts:
+        """Some of the texts, [n] of them, with the lines and words that were found already."""
+        lines, words = self._lines, self._words
+        some = keep[self.lines.text_of]
+        if words is not None:
+            words = _take(words, np.flatnonzero(some))
+        if lines is not None:
+            counts = np.diff(lines.offsets)[keep]
+            lines = Lines(np.concatenate([[0], np.cumsum(counts)]), lines.starts[some], lines.ends[some])
+        batch = self.batch.filter(pa.array(keep))
+        return Texts(batch, self._codes, lines, words, self.lines_removed[keep])
+
     @property
     def codes(self) -> npt.NDArray[np.uint32]:
         """Code points of all texts, one after the other."""
