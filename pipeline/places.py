@@ -7,6 +7,7 @@ or the driver's own: checking paths and wording errors is the store's business.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import secrets
@@ -17,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol, cast
+
+from pipeline.conditional import create_object
 
 BLOCK = 8 * 2**20
 """Bytes that one request to an object store brings, and the size of an uploaded part (S3 wants 5 MiB or more)."""
@@ -34,6 +37,7 @@ class Place(Protocol):
 
     def open_write(self, at: str) -> BinaryIO: ...
     def write_atomic(self, at: str, data: bytes) -> None: ...
+    def create(self, at: str, data: bytes) -> bool: ...
     def move(self, source: str, at: str) -> None: ...
     def remove(self, at: str) -> None: ...
     def remove_tree(self, at: str) -> None: ...
@@ -64,20 +68,23 @@ class Disk:
         return io.BufferedWriter(_SyncedFile(at, "wb"))
 
     def write_atomic(self, at: str, data: bytes) -> None:
-        folder, name = os.path.split(at)
-        _make_folder(Path(folder))
-        partial = os.path.join(folder, f".{name[:200]}.{secrets.token_hex(8)}{PARTIAL}")  # several hosts may write here
-        try:
-            with _SyncedFile(partial, "xb") as file:
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[file.write(rest) :]
+        with _partial(at, data) as partial:
             os.replace(partial, at)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(partial)
-            raise
-        _sync_folder(folder)
+        _sync_folder(os.path.dirname(at))
+
+    def create(self, at: str, data: bytes) -> bool:
+        with _partial(at, data) as partial:
+            try:
+                os.link(partial, at)
+                ours = True
+            except FileExistsError:
+                ours = os.stat(partial).st_nlink == 2  # NFS may lose the answer and ask twice: open(2), at O_EXCL
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+                    raise
+                raise OSError("this file system has no hard links, so no file can be created exclusively") from error
+        _sync_folder(os.path.dirname(at))
+        return ours
 
     def move(self, source: str, at: str) -> None:
         _make_folder(Path(at).parent)
@@ -90,6 +97,28 @@ class Disk:
 
     def remove_tree(self, at: str) -> None:
         shutil.rmtree(at)
+
+
+@contextlib.contextmanager
+def _partial(at: str, data: bytes) -> Iterator[str]:
+    """A synced file with this content beside `at`, under a name that goes away at the end."""
+    folder, name = os.path.split(at)
+    _make_folder(Path(folder))
+    partial = os.path.join(folder, _partial_name(name))
+    try:
+        with _SyncedFile(partial, "xb") as file:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
+        yield partial
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial)
+
+
+def _partial_name(name: str) -> str:
+    """For the finished file `name`; several hosts may write it at once."""
+    return f".{name[:200]}.{secrets.token_hex(8)}{PARTIAL}"
 
 
 class _SyncedFile(io.FileIO):
@@ -148,6 +177,11 @@ class Objects:
     def write_atomic(self, at: str, data: bytes) -> None:
         self._make_folder(at)
         self._driver.pipe_file(at, data)
+
+    def create(self, at: str, data: bytes) -> bool:
+        self._make_folder(at)
+        folder, _, name = at.rpartition("/")
+        return create_object(self._driver, at, data, probe=f"{folder}/{_partial_name(name)}")
 
     def move(self, source: str, at: str) -> None:
         self._make_folder(at)

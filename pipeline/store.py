@@ -186,6 +186,16 @@ class Store:
         with self._at(path) as (place, at):
             place.write_atomic(at, data)
 
+    def create(self, path: str, data: bytes) -> bool:
+        """Write a file unless there is one: of all who try, from whatever machine, one gets True, the others False.
+
+        It appears whole, and is safe on disk then. Where an answer is lost on its way from an object store and the
+        driver asks again, even the one who made the file gets False: where that matters, `data` must tell who wrote it.
+        Storage that cannot decide this (memory://, S3 servers without conditional writes) is a StoreError.
+        """
+        with self._at(path) as (place, at):
+            return place.create(at, data)
+
     def move(self, source: str, target: str) -> None:
         """Rename, replacing. At once on disk; elsewhere a copy and then a removal, so a crash may leave both."""
         with self._at(target, f"{_checked(source)} to {target}") as (place, at):
