@@ -235,15 +235,27 @@ def recipes(name: str | None, as_json: bool) -> None:
         print_recipe(name, as_json)
 
 
-@command("crawlmill stages gopher_quality")
+@command("crawlmill stages minhash --similarity 0.8")
 @click.argument("name", required=False)
+@click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="A field, for what follows from it.")
+@click.option("--similarity", type=click.FloatRange(0, 1, True, True), help="minhash: choose bands and rows for this.")
 @as_json
-def stages(name: str | None, as_json: bool) -> None:
-    """List the stages, or show one: its source, fields, defaults and reasons."""
-    from pipeline.printing import print_stage, print_stages
+def stages(name: str | None, fields: tuple[str, ...], similarity: float | None, as_json: bool) -> None:
+    """List the stages, or show one: its source, fields, defaults and reasons.
 
+    Of minhash also the chance that it compares two texts, by how similar they are. --similarity chooses the bands and
+    rows (of as many hashes) that part best there.
+    """
+    from pipeline.printing import print_curve, print_stage, print_stages
+
+    if similarity is not None and name != "minhash":
+        raise click.UsageError("--similarity is for minhash: crawlmill stages minhash --similarity 0.8")
     if name is None:
         print_stages(as_json)
+    elif name == "minhash" and (fields or similarity is not None):
+        print_curve(fields, similarity, as_json)
+    elif fields:
+        raise click.UsageError("--set is for minhash: crawlmill stages minhash --set bands=20 --set rows=6")
     else:
         print_stage(name, as_json)
 

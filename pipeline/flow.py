@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.cage import Failure, cage_for, cage_seconds
-from pipeline.ledger import Outcome, in_order, signals_schema
+from pipeline.emission import emission
+from pipeline.ledger import Outcome, in_order
 from stages.decision import Bools, Decision, fails_where, first_failing
-from stages.stage import RECORD, BatchStage, IsolatedStage, Refusal, Rule, Stage, depart, with_column
+from stages.stage import RECORD, BatchStage, IsolatedStage, Meeting, Refusal, Rule, Stage, depart, with_column
 from stages.text.texts import Texts
 
 PART_BYTES = 4 * 2**20
@@ -29,11 +30,15 @@ _FAULT_IS: dict[str, Outcome] = {"payload_too_large": "failed", "undecodable_pay
 
 @dataclass
 class Flowed:
-    """What became of a batch: each row is in `kept` or in one of `left`, whose batches have DEPARTED's columns."""
+    """What became of a batch: each row is in `kept` or in one of `left`, whose batches have DEPARTED's columns.
+
+    emitted: of the kept rows that go to the meeting, in order, what the meeting wants to know.
+    """
 
     kept: pa.RecordBatch
     left: list[tuple[str, Outcome, pa.RecordBatch]] = field(default_factory=list)
     measured: Measured | None = None
+    emitted: list[pa.RecordBatch] = field(default_factory=list)
 
     def leave(self, stage: str, outcome: Outcome, batch: pa.RecordBatch) -> None:
         if batch.num_rows:
@@ -76,28 +81,48 @@ def _places(records: pa.RecordBatch) -> Iterator[tuple[int, int]]:
 
 
 class Flow:
-    """The stages of a recipe, ready to take batches. `seconds` has the processor time that each stage used in this
+    """The stages of a segment, ready to take batches. `seconds` has the processor time that each stage used in this
     process.
+
+    stages: what runs here, behind it the meeting that ends the segment, if one does; later: the rest of the recipe.
     """
 
-    def __init__(self, stages: Sequence[Stage]) -> None:
-        self.stages = tuple(stages)
+    def __init__(self, stages: Sequence[Stage], later: Sequence[Stage] = ()) -> None:
+        self.meeting = stages[-1] if stages and isinstance(stages[-1], Meeting) else None
+        stages = tuple(stages[:-1] if self.meeting else stages)
         self.seconds: dict[str, float] = defaultdict(float)
         self._before_text = tuple(takewhile(lambda stage: not stage.needs_text, stages))
-        self._on_text = self.stages[len(self._before_text) :]
-        extractors = [stage for stage in stages if isinstance(stage, IsolatedStage)]
+        self._on_text = stages[len(self._before_text) :]
+        wants_text = [stage for stage in (*stages, self.meeting) if stage is not None and stage.needs_text]
+        self._text_starts = wants_text[0].kind if wants_text else None if later else READ
+        """The stage that records without text leave at; None where those may come yet."""
+        extractors = [stage for stage in (*stages, *later) if isinstance(stage, IsolatedStage)]
         self._handled = {media for each in extractors for media in each.handles if each.only in (None, media)}
-        rules = [(stage.kind, stage.Measures) for stage in stages if isinstance(stage, Rule)]
-        self.signals_schema = signals_schema(list(dict.fromkeys(rules)))  # a rule may stand once for each `only`
 
     def run(self, batch: pa.RecordBatch, faults: Sequence[str | None]) -> Flowed:
         """Take one batch from reader to kept rows."""
         flowed = Flowed(batch)
         self._leave_faulty(flowed, faults)
         self._pass(flowed, self._before_text)
-        self._leave_without_text(flowed)
+        if self._text_starts is not None:
+            self._leave_without_text(flowed, self._text_starts)
         self._pass(flowed, self._on_text)
+        if self.meeting is not None and not self._shares_texts:
+            self._emit(flowed, self.meeting)
         return flowed
+
+    @property
+    def _shares_texts(self) -> bool:
+        """Whether the meeting comes right behind rules that judge the same records: then it sees their words."""
+        last = self._on_text[-1] if self._on_text else None
+        return self.meeting is not None and isinstance(last, Rule) and last.only == self.meeting.only
+
+    def _emit(self, flowed: Flowed, meeting: Meeting) -> None:
+        here = flowed.kept.filter(_of_media(flowed.kept, meeting.only))
+        for part in _in_parts(here):
+            start = time.process_time()
+            flowed.emitted.append(emission(meeting, Texts.of(part)))
+            self.seconds[meeting.kind] += time.process_time() - start
 
     def _pass(self, flowed: Flowed, some: Sequence[Stage]) -> None:
         """Take what is kept through some stages, neighbouring rules together, setting aside what `only` leaves out."""
@@ -107,7 +132,8 @@ class Flow:
                 flowed.measured = Measured(flowed.kept)
             aside = self._set_aside(flowed, only)
             if is_rule:
-                self._judge(flowed, [stage for stage in stages if isinstance(stage, Rule)])
+                meeting = self.meeting if self._shares_texts and stages[-1] is self._on_text[-1] else None
+                self._judge(flowed, [stage for stage in stages if isinstance(stage, Rule)], meeting)
             else:
                 for stage in stages:
                     self._step(flowed, stage)
@@ -120,7 +146,7 @@ class Flow:
             flowed.leave(READ, _FAULT_IS[fault], depart(flowed.kept, fails_where(fault, here)))
         flowed.kept = flowed.kept.filter(pa.array([fault is None for fault in faults], pa.bool_()))
 
-    def _leave_without_text(self, flowed: Flowed) -> None:
+    def _leave_without_text(self, flowed: Flowed, kind: str) -> None:
         """Records that have no text and that no stage gives one."""
         batch = flowed.kept
         media = batch.column("media").to_pylist()
@@ -131,15 +157,15 @@ class Flow:
             fails_where("no_text", empty),
             fails_where("unsupported_type", lost, detail=batch.column("mime").to_pylist()),
         )
-        flowed.leave(self._on_text[0].kind if self._on_text else READ, "dropped", depart(batch, verdict))
+        flowed.leave(kind, "dropped", depart(batch, verdict))
         flowed.kept = batch.filter(pa.array(~lost))
 
     def _set_aside(self, flowed: Flowed, only: str | None) -> pa.RecordBatch | None:
         if only is None:
             return None
-        here = np.array([media == only for media in flowed.kept.column("media").to_pylist()], bool)
-        aside = flowed.kept.filter(pa.array(~here))
-        flowed.kept = flowed.kept.filter(pa.array(here))
+        here = _of_media(flowed.kept, only)
+        aside = flowed.kept.filter(pc.invert(here))
+        flowed.kept = flowed.kept.filter(here)
         return aside
 
     def _step(self, flowed: Flowed, stage: Stage) -> None:
@@ -181,16 +207,25 @@ class Flow:
         unread = pc.if_else(batch.column("text").is_null(), batch.column("payload"), None)
         flowed.kept = with_column(batch, "payload", unread).filter(pa.array(stays, pa.bool_()))
 
-    def _judge(self, flowed: Flowed, rules: Sequence[Rule[Any]]) -> None:
-        """Measure all texts by all rules, and let each row leave at the first that fails it."""
+    def _judge(self, flowed: Flowed, rules: Sequence[Rule[Any]], meeting: Meeting | None) -> None:
+        """Measure all texts by all rules, let each row leave at the first that fails it, and tell the meeting of the
+        others.
+        """
         assert flowed.measured is not None
-        kept = [self._judge_part(flowed, flowed.measured, part, rules) for part in _in_parts(flowed.kept)]
+        kept = []
+        for part in _in_parts(flowed.kept):
+            texts = self._judge_part(flowed, flowed.measured, part, rules)
+            kept.append(texts.batch)
+            if meeting is not None:
+                start = time.process_time()
+                flowed.emitted.append(emission(meeting, texts))
+                self.seconds[meeting.kind] += time.process_time() - start
         if kept:
             flowed.kept = pa.concat_batches(kept)
 
     def _judge_part(
         self, flowed: Flowed, measured: Measured, part: pa.RecordBatch, rules: Sequence[Rule[Any]]
-    ) -> pa.RecordBatch:
+    ) -> Texts:
         texts = Texts.of(part)
         standing: Bools = np.ones(len(texts), bool)
         signals_of: dict[str, pa.StructArray] = {}
@@ -206,12 +241,20 @@ class Flow:
             self.seconds[rule.kind] += time.process_time() - start
         for kind, column in signals_of.items():
             measured.add(kind, texts.batch, column)
-        return texts.batch.filter(pa.array(standing))
+        return texts.filter(standing)
+
+
+def _of_media(batch: pa.RecordBatch, only: str | None) -> pa.BooleanArray:
+    """Which records a stage with `only` is for."""
+    if only is None:
+        return pa.array(np.ones(batch.num_rows, bool))
+    return pc.equal(batch.column("media"), only).fill_null(False)
 
 
 def _in_parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """Runs of rows with at most PART_BYTES of text, or one row that has more: rules hold several bytes a character."""
-    ends = np.cumsum(pc.binary_length(batch.column("text")).to_numpy(zero_copy_only=False).astype(np.int64))
+    lengths = pc.binary_length(batch.column("text")).fill_null(0)
+    ends = np.cumsum(lengths.to_numpy(zero_copy_only=False).astype(np.int64))
     start = 0
     while start < batch.num_rows:
         base = ends[start - 1] if start else 0

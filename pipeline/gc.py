@@ -1,7 +1,8 @@
 """`crawlmill gc`: removes what dead attempts left behind, and nothing that a run still needs.
 
-That is: files of attempts that no finished shard's report names (all of them once the run is complete), files that an
-atomic write did not live to finish, and traces of errors of shards that are done since. Public files and reports stay.
+That is: files of attempts that no report of a finished shard, and no finished step of a meeting, names (all of them once
+the run is complete), files that an atomic write did not live to finish, and traces of errors of shards that are done
+since. Public files and reports stay.
 
 It must not run beside a live run, whose files look like a dead one's. So nothing goes within an hour of the last write
 under `.work/`. A slow shard may be silent for longer: this catches mistakes, and proves nothing. An object store does
@@ -10,17 +11,20 @@ not say through `Store` when it was written to: there one has to insist.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.audit.dataset import DamagedManifest, NotADataset, open_dataset
 from pipeline.faults import MissingFile
 from pipeline.manifest import FILE
 from pipeline.plan import PLAN
 from pipeline.run import ERRORS
-from pipeline.shard import ATTEMPTS, REPORTS, read_report
+from pipeline.shard import ATTEMPTS, MEETINGS, REPORTS, read_report
 from pipeline.store import Store
 
 QUIET_SECONDS = 3600
@@ -60,7 +64,8 @@ def collect(store: Store, *, force: bool = False, dry_run: bool = False) -> list
 
 
 def _litter(store: Store) -> Iterator[str]:
-    attempts = store.list(ATTEMPTS)  # before the reports are read: a shard that finishes meanwhile keeps its files
+    # Listed before the reports are read: a shard that finishes meanwhile keeps its files.
+    attempts = [*store.list(ATTEMPTS), *store.list(MEETINGS)]
     named = set() if _is_complete(store) else set(_named(store))
     yield from (path for path in attempts if path not in named)
     yield from (path for path in store.partials() if _OURS.fullmatch(path.rpartition("/")[2]))
@@ -77,15 +82,33 @@ def _is_complete(store: Store) -> bool:
 
 
 def _named(store: Store) -> Iterator[str]:
-    """Files that finished shards are waiting to be packed from."""
+    """Files that finished shards are waiting to go on from, and those of finished steps of meetings."""
     for path in store.list(REPORTS):
-        try:
-            report = read_report(store, int(path.rpartition("/")[2].removesuffix(".json")))
-        except (ValueError, TypeError, KeyError) as error:
-            said = "cannot be read, so that it is unknown which files its shard needs; nothing was removed"
-            raise ValueError(f"{store.root}/{path}: {said} (remove this file to have the shard done again)") from error
-        if report is not None:
+        with _explained(store, path, "shard"):
+            report = read_report(store, path)
             yield from (file.path for file in (*report.files.values(), *report.kept_files.values()))
+    for path in store.list(MEETINGS):
+        if path.endswith(".json"):
+            with _explained(store, path, "step"):
+                yield from (path, *_strings(json.loads(store.read_bytes(path))))
+
+
+@contextlib.contextmanager
+def _explained(store: Store, path: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, KeyError) as error:
+        said = f"cannot be read, so that it is unknown which files its {what} needs; nothing was removed"
+        raise ValueError(f"{store.root}/{path}: {said} (remove this file to have the {what} done again)") from error
+
+
+def _strings(content: Any) -> Iterator[str]:
+    """All strings in a JSON document."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, list | dict):
+        for each in content.values() if isinstance(content, dict) else content:
+            yield from _strings(each)
 
 
 def _refuse_if_alive(store: Store, litter: list[str]) -> None:

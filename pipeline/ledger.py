@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.keys import record_keys
-from stages.decision import Signals
-from stages.stage import RECORD, VERDICT
+from stages.stage import RECORD, VERDICT, Rule, Stage
 
 PLACE = ("shard", "offset", "ordinal")
 LEDGER = pa.schema(
@@ -41,14 +41,15 @@ SAMPLES_PER_REASON = 20
 Outcome = Literal["kept", "dropped", "failed"]
 
 
-def signals_schema(measures: Sequence[tuple[str, type[Signals]]]) -> pa.Schema:
+def signals_schema(recipe: Sequence[Stage]) -> pa.Schema:
     """One struct column for each rule, after the columns that say which record it is.
 
     The language is among the measures where the recipe identifies it, else it is the source's own.
     """
-    identified = any(name == "language" for name, _ in measures)
+    measures = {stage.kind: stage.Measures for stage in recipe if isinstance(stage, Rule)}  # one may stand once a media
+    identified = "language" in measures
     columns = [RECORD.field(name) for name in (*PLACE, "id", *(() if identified else ("language",)))]
-    return pa.schema([*columns, *(pa.field(name, signals.arrow_type()) for name, signals in measures)])
+    return pa.schema([*columns, *(pa.field(name, signals.arrow_type()) for name, signals in measures.items())])
 
 
 def ledger_rows(batch: pa.RecordBatch, outcome: Outcome, stage: str | None) -> pa.RecordBatch:
@@ -76,6 +77,23 @@ def in_order(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch
     order = pc.sort_indices(table, [("offset", "ascending"), ("ordinal", "ascending")])
     combined = table.take(order).combine_chunks().to_batches()
     return combined[0] if combined else pa.RecordBatch.from_pylist([], schema=schema)
+
+
+def overlaid(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+    """Signals of some records that several segments measured: one row for each record, of each rule what came last."""
+    if len(batches) < 2:
+        return in_order(batches, schema)
+    table = pa.Table.from_batches(batches, schema=schema)
+    rules = [f.name for f in schema if pa.types.is_struct(f.type)]
+    row = np.arange(table.num_rows)
+    marked = table.select(list(PLACE)).append_column("row", pa.array(row))
+    for name in rules:
+        marked = marked.append_column(name, pa.array(row, mask=table[name].is_null().to_numpy()))
+    found = marked.group_by(list(PLACE), use_threads=False).aggregate(
+        [("row", "min"), *((name, "max") for name in rules)]
+    )
+    columns = [table[f.name].take(found[f"{f.name}_max" if f.name in rules else "row_min"]) for f in schema]
+    return in_order(pa.Table.from_arrays(columns, schema=schema).combine_chunks().to_batches(), schema)
 
 
 def _project(batch: pa.RecordBatch, schema: pa.Schema, given: Mapping[str, pa.Array]) -> pa.RecordBatch:
@@ -132,6 +150,7 @@ class Counts:
     kept_languages: Counter[str] = field(default_factory=Counter)
     hosts: Counter[str] = field(default_factory=Counter)
     kept_hosts: Counter[str] = field(default_factory=Counter)
+    duplicates: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
 
     def came(self, batch: pa.RecordBatch) -> None:
@@ -148,6 +167,10 @@ class Counts:
         for reason in batch.column("reason").to_pylist():
             self.drops[stage, reason, outcome] += 1
         self.languages.update(_languages(batch))
+
+    def repeated(self, batch: pa.RecordBatch) -> None:
+        """Count records that left as duplicates, by host."""
+        self.duplicates.update(_hosts(batch))
 
     def stayed(self, batch: pa.RecordBatch) -> None:
         """Count kept records."""

@@ -41,6 +41,7 @@ def build(
     files: Sequence[Mapping[str, Any]],
     state: str,
     alarms: Sequence[str],
+    clusters: Sequence[Mapping[str, Any]],
     seconds: float,
 ) -> dict[str, Any]:
     """The manifest. `files` has path, rows, bytes and sha256 of everything published."""
@@ -88,6 +89,8 @@ def build(
             for name, count in sorted(languages.items(), key=lambda each: (-each[1]["measured"], each[0]))
         ],
         "domains": _domains(done),
+        "clusters": list(clusters),
+        "duplicates": _duplicates(done),
         "files": list(files),
         "totals": totals,
     }
@@ -128,6 +131,15 @@ def _domains(done: Sequence[ShardReport]) -> list[dict[str, Any]]:
             kept[host] += stayed
     top = sorted(read.items(), key=lambda each: (-each[1], each[0]))[:MAX_DOMAINS]
     return [{"domain": host, "read": count, "kept": kept[host]} for host, count in top]
+
+
+def _duplicates(done: Sequence[ShardReport]) -> list[dict[str, Any]]:
+    """The hosts with most duplicates that left; exact where no shard has more hosts than its report lists."""
+    left: Counter[str] = Counter()
+    for report in done:
+        left.update(report.duplicates)
+    top = sorted(left.items(), key=lambda each: (-each[1], each[0]))[:MAX_DOMAINS]
+    return [{"domain": host, "duplicates": count} for host, count in top]
 
 
 def _shard(report: ShardReport) -> dict[str, Any]:

@@ -25,7 +25,7 @@ DATA = pa.schema(
         pa.field("language_score", pa.float64()),
         pa.field("token_count", pa.int64()),
         pa.field("media", pa.string()),
-        pa.field("minhash_cluster_size", pa.int64()),  # null unless the recipe has minhash
+        pa.field("minhash_cluster_size", pa.int64()),  # null unless it met others by minhash
     ]
 )
 """Columns of `data/`, named as in the published FineWeb."""

@@ -7,20 +7,25 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from pipeline import __version__, assets
 from pipeline.budget import Budget, LocalBudget
 from pipeline.faults import InputError, StoreError
+from pipeline.index import Index, Version
 from pipeline.inputs import Input, list_inputs
-from pipeline.shard import ShardTask
+from pipeline.meeting.extend import settings_of
+from pipeline.meeting.near import Known
+from pipeline.shard import Segment, ShardTask
 from pipeline.spec import Job, JobError, ParquetSource, load_job, load_stages
 from pipeline.store import Store
-from stages.stage import Stage
+from stages.dedup.minhash import MinHash
+from stages.stage import Meeting, Stage
 from stages.tokens import TokenCount
 
 PLAN = ".work/plan.json"
@@ -51,6 +56,8 @@ class Plan:
     pins: tuple[assets.Pin, ...]
     inputs: tuple[Input, ...]
     output: str
+    indexes: Mapping[str, Version | None]
+    """Those that stages read, by root, at the version that the run is pinned to; None for one that is yet to begin."""
 
     @property
     def store(self) -> Store:
@@ -69,6 +76,7 @@ class Plan:
             "stages": [stage.model_dump(mode="json") for stage in self.stages],
             "given": self.given,
             "assets": assets.as_json(self.pins),
+            "indexes": {root: version and [version.number, version.sha256] for root, version in self.indexes.items()},
             "inputs": [[each.shard, each.bytes] for each in self.inputs],
             "versions": versions(),
         }
@@ -88,14 +96,25 @@ class Plan:
         estimated = any(isinstance(stage, TokenCount) and stage.tokenizer is None for stage in self.stages)
         return ["token_count is an estimate, UTF-8 bytes / 4: name a tokenizer for exact counts"] if estimated else []
 
-    def tasks(self) -> list[ShardTask]:
-        """One task for each input."""
+    @property
+    def segments(self) -> list[Segment]:
+        """The recipe cut behind each meeting; where one comes last, nothing follows it but the account."""
+        ends = [at + 1 for at, stage in enumerate(self.stages) if isinstance(stage, Meeting)]
+        return [Segment(start, stop) for start, stop in pairwise([0, *ends, len(self.stages)])] or [Segment(0, 0)]
+
+    def known(self, stage: Stage) -> Known | None:
+        """The index that a stage reads, at the version that this plan is pinned to."""
+        root = stage.against if isinstance(stage, MinHash) else None
+        version = self.indexes.get(root) if root is not None else None
+        return Known(root, version) if root is not None and version is not None else None
+
+    def task(self, number: int, segment: Segment) -> ShardTask:
+        """What is to be done with one input in one segment; what comes before it is added when it is known."""
         parquet = self.job.source if isinstance(self.job.source, ParquetSource) else None
-        out = self.job.output
-        return [
-            ShardTask(number, each, self.stages, self.pins, self.store, parquet, out.dropped_text, out.partition_by)
-            for number, each in enumerate(self.inputs)
-        ]
+        out, given = self.job.output, self.inputs[number]
+        return ShardTask(
+            number, given, self.stages, self.pins, self.store, parquet, out.dropped_text, out.partition_by, segment
+        )
 
 
 def make_plan(path: Path, output: str | None = None) -> Plan:
@@ -125,10 +144,35 @@ def plan_job(job: Job, folder: Path, output: str, budget: Budget) -> Plan:
         pins += found
     try:
         inputs = list_inputs(job.source, budget)
-        Store(output)
-    except (InputError, ValueError) as error:
+        indexes = _indexes(stages, Store(output))
+    except (InputError, StoreError, ValueError) as error:
         raise JobError(str(error)) from error
-    return Plan(job, stages, tuple(pins), tuple(inputs), output)
+    return Plan(job, stages, tuple(pins), tuple(inputs), output, indexes)
+
+
+def _indexes(stages: Sequence[Stage], output: Store) -> dict[str, Version | None]:
+    """The indexes that stages read, at their newest version, or at the one that an earlier attempt began with.
+
+    Raises IndexFault where one cannot be used, also one that is to be extended, and ValueError where there is none.
+    """
+    then = json.loads(output.read_bytes(PLAN)).get("indexes", {}) if output.exists(PLAN) else {}
+    found: dict[str, Version | None] = {}
+    for stage in stages:
+        if not isinstance(stage, MinHash):
+            continue
+        for root in [root for root in (stage.against, stage.index) if root is not None]:
+            newest = Index(root).latest(settings_of(stage))
+            if root != stage.against:
+                continue
+            if newest is None and root != stage.index:
+                raise ValueError(
+                    f"{stage.kind}.against: {root}: no index there; name one that a job made with `index:`"
+                )
+            found[root] = newest
+            if root in then:  # an earlier attempt began with this one, or with none
+                number, sha256 = then[root] or (None, None)
+                found[root] = None if number is None else Index(root).version(number, None, sha256)
+    return found
 
 
 def versions() -> dict[str, str]:

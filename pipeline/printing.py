@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import click
+import yaml
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.plan import Plan
-from pipeline.spec import JobError, read_yaml
+from pipeline.spec import JobError, make_stage, read_yaml
 from stages.catalog import RECIPES, STAGES, did_you_mean, shipped_recipes
+from stages.dedup import curve
+from stages.dedup.minhash import MinHash
 from stages.stage import Stage
 
 SHOWN_INPUTS = 10
@@ -85,7 +89,7 @@ def print_stage(name: str, as_json: bool) -> None:
     required = [field for field, info in stage.model_fields.items() if info.is_required()]
     source = (inspect.getdoc(inspect.getmodule(stage)) or "").splitlines()[0]
     if as_json:
-        about = {
+        about: dict[str, Any] = {
             "stage": name,
             "about": _about(stage),
             "source": source,
@@ -93,6 +97,8 @@ def print_stage(name: str, as_json: bool) -> None:
             "fields": fields,
             "reasons": stage.reasons,
         }
+        if stage is MinHash:
+            about["curve"] = curve.table(MinHash().bands, MinHash().rows)
         click.echo(json.dumps(about, default=str))
         return
     out = console()
@@ -109,6 +115,43 @@ def print_stage(name: str, as_json: bool) -> None:
     out.print(table)
     reasons = ", ".join(stage.reasons) or "none: it drops nothing"
     out.print(f"reasons: {reasons}", markup=False, highlight=False, soft_wrap=True)
+    if stage is MinHash:
+        _print_curve(MinHash().bands, MinHash().rows)
+        out.print("Other settings: crawlmill stages minhash --set bands=20 --set rows=6; chosen: --similarity 0.8")
+
+
+def print_curve(settings: Sequence[str], similarity: float | None, as_json: bool) -> None:
+    """The chance that minhash compares two texts, with `FIELD=VALUE` settings or with bands and rows chosen for a
+    similarity. Raises JobError.
+    """
+    fields = {}
+    for setting in settings:
+        field, equals, value = setting.partition("=")
+        try:
+            fields[field] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            equals = ""
+        if not equals:
+            raise JobError(f"--set {setting}: write FIELD=VALUE, as in --set bands=20")
+    stage = make_stage("minhash", fields, "--set")
+    assert isinstance(stage, MinHash)
+    bands, rows = stage.bands, stage.rows
+    if similarity is not None:
+        bands, rows = curve.choose(similarity, stage.hashes)
+    if as_json:
+        points = [{"similarity": at, "probability": chance} for at, chance in curve.table(bands, rows)]
+        click.echo(json.dumps({"stage": "minhash", "bands": bands, "rows": rows, "curve": points}))
+    else:
+        _print_curve(bands, rows)
+
+
+def _print_curve(bands: int, rows: int) -> None:
+    out = console()
+    out.print(
+        f"With bands: {bands} and rows: {rows} two texts of this Jaccard similarity are compared with probability"
+    )
+    for similarity, chance in curve.table(bands, rows):
+        out.print(f"  {similarity:4.2f}  {chance:7.2%}  {'█' * round(40 * chance)}", highlight=False)
 
 
 def _about(stage: type[Stage]) -> list[str]:

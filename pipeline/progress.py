@@ -12,7 +12,7 @@ from rich.table import Table
 
 from pipeline.plan import Plan
 from pipeline.printing import console
-from pipeline.run import Event, Finished, Packing, ShardDone, Started, Working
+from pipeline.run import Event, Exchanging, Finished, Packing, ShardDone, Started, Working
 
 LOG_SECONDS = 30
 """Without a terminal a line of progress is printed so often."""
@@ -27,9 +27,11 @@ class Tally:
         self.shards = self.done = self.read = self.kept = self.failed_shards = 0
         self._read_earlier = 0
 
-    def take(self, event: Event) -> None:
+    def take(self, event: Event, now: float) -> None:
         """Count an event."""
         if isinstance(event, Started):
+            self._start = now
+            self._running.clear()
             self.shards, self.done = event.shards, len(event.done)
             self.read = self._read_earlier = sum(report.read for report in event.done)
             self.kept = sum(report.kept for report in event.done)
@@ -80,10 +82,20 @@ def show(plan: Plan, events: Iterable[Event]) -> dict[str, Any]:
     with Progress(*columns, console=out, disable=not out.is_terminal) as bar:
         task = bar.add_task("shards", total=len(plan.inputs), line="")
         for event in events:
-            tally.take(event)
             now = time.monotonic()
-            if isinstance(event, Started) and event.done:
-                out.print(f"{len(event.done)} of {event.shards} shards were finished by an earlier attempt")
+            tally.take(event, now)
+            if isinstance(event, Started):
+                what = f"shards after {event.after}" if event.after else "shards"
+                bar.update(task, description=what, total=event.shards)
+                if event.done:
+                    out.print(f"{len(event.done)} of {event.shards} {what} were finished by an earlier attempt")
+            elif isinstance(event, Exchanging):
+                what = f"{event.stage}: {event.phase}"
+                bar.update(task, description=what, completed=event.done, total=event.tasks, line="")
+                if not out.is_terminal and now - said > LOG_SECONDS:
+                    out.print(f"{what} {event.done}/{event.tasks}", highlight=False)
+                    said = now
+                continue
             elif isinstance(event, ShardDone) and event.report.unreadable:
                 why = f"failed: {event.report.unreadable}"
                 out.print(why, style="red", markup=False, highlight=False, soft_wrap=True)

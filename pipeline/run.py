@@ -6,27 +6,46 @@ manifest is written last.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from pipeline import exchange, manifest
 from pipeline.assets import AssetError
+from pipeline.components import NotConverged
 from pipeline.engine import Context, Done, Engine, Progress
+from pipeline.exchange import Hall, MeetingFailed, Step
 from pipeline.faults import StoreError
+from pipeline.index_tables import IndexFault
+from pipeline.meeting.extend import extend_index
+from pipeline.meeting.meet import Met, meet
 from pipeline.pack import Part, Piece, part_path, plan_parts, write_part
 from pipeline.plan import PLAN, Plan, check_output
 from pipeline.report.card import write_card
 from pipeline.report.page import write_report
-from pipeline.shard import ATTEMPTS, KEPT, REPORTS, AccountError, ShardReport, ShardTask, process_shard, read_report
+from pipeline.shard import (
+    ATTEMPTS,
+    KEPT,
+    MEETINGS,
+    REPORTS,
+    AccountError,
+    Segment,
+    ShardReport,
+    ShardTask,
+    process_shard,
+    read_report,
+)
 from pipeline.spec import JobError
 from pipeline.store import Store
 from pipeline.writer import Written
+from stages.dedup.minhash import MinHash
+from stages.stage import Meeting
 
 ERRORS = ".work/errors"
 ACCOUNT = ("ledger", "signals", "dropped")
@@ -34,10 +53,14 @@ ACCOUNT = ("ledger", "signals", "dropped")
 
 @dataclass(frozen=True)
 class Started:
-    """How many shards there are, and the reports of those that an earlier attempt finished."""
+    """A segment of the recipe begins: how many shards there are, and the reports of those that an earlier attempt
+    finished.
+    """
 
     shards: int
     done: tuple[ShardReport, ...]
+    after: str | None
+    """The stage whose meeting came before."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +76,16 @@ class Working:
 
 
 @dataclass(frozen=True)
+class Exchanging:
+    """A stage's meeting: tasks done of a phase."""
+
+    stage: str
+    phase: str
+    done: int
+    tasks: int
+
+
+@dataclass(frozen=True)
 class Packing:
     """Data parts written, of how many."""
 
@@ -65,7 +98,8 @@ class Finished:
     manifest: dict[str, Any]
 
 
-Event = Started | ShardDone | Working | Packing | Finished
+T = TypeVar("T")
+Event = Started | ShardDone | Working | Exchanging | Packing | Finished
 
 
 class RunFailed(RuntimeError):
@@ -90,39 +124,124 @@ def run(plan: Plan, engine: Engine) -> Iterator[Event]:
             store.write_atomic(PLAN, json.dumps(plan.identity, sort_keys=True, indent=1).encode())
         except StoreError as error:
             raise JobError(f"{error}; name another folder with --output") from error
-    tasks = plan.tasks()
-    reports = _reports(store)
-    yield Started(len(tasks), tuple(reports.values()))
-    waiting = [task for task in tasks if task.number not in reports]
-    for event in engine.map(_shard, waiting, _label):
-        if isinstance(event, Progress):
-            yield Working(event.shards)
-            continue
-        report = _result(event)
-        reports[report.number] = report
-        yield ShardDone(report)
-    ordered = [reports[number] for number in sorted(reports)]
-    state, alarms = judge(plan, ordered)
+    done = yield from _through(plan, engine)
+    ordered, alarms = done.reports, done.alarms
     files = [asdict(file) for file in _publish_account(store, ordered)]
-    if state == "complete":
+    if done.state == "complete":
         parts: list[Written] = []
         for written, total in _pack(plan, ordered, engine):
             parts.append(written)
             yield Packing(len(parts), total)
         files = [asdict(file) for file in sorted(parts, key=lambda file: file.path)] + files
         _remove_strangers(store, {file["path"] for file in files})
+        yield from _extend(plan, engine, done)
     for file in files:
         del file["groups"]
-    content = manifest.build(plan, ordered, files, state, alarms, time.monotonic() - start)
+    content = manifest.build(plan, ordered, files, done.state, alarms, done.clusters, time.monotonic() - start)
     manifest.write(store, content)
-    _round_off(store, state)
+    _round_off(store, done.state)
     yield Finished(content)
+
+
+@dataclass(frozen=True)
+class _Through:
+    """Where all shards have got to."""
+
+    reports: list[ShardReport]
+    state: str
+    alarms: list[str]
+    clusters: list[dict[str, Any]]
+    met: list[tuple[Meeting, list[ShardReport]]]
+    """The meetings, and the reports of the shards that came there."""
+
+
+def _extend(plan: Plan, engine: Engine, done: _Through) -> Iterator[Event]:
+    """Add what is kept to the indexes that the recipe names."""
+    snapshot = ",".join(sorted({each.dump or "" for each in plan.inputs} - {""}))
+    for number, (stage, reports) in enumerate(done.met):
+        if isinstance(stage, MinHash) and stage.index is not None:
+            hall = Hall(plan.store, engine, f"{MEETINGS}/{number + 1}-{_digest(done.reports)}-index")
+            steps = extend_index(hall, stage, stage.index, reports, done.reports, snapshot)
+            try:
+                yield from _told(stage.kind, steps)
+            except (MeetingFailed, IndexFault) as error:
+                raise RunFailed(f"{stage.kind}: {error}") from error
+
+
+def _through(plan: Plan, engine: Engine) -> Generator[Event, None, _Through]:
+    """All shards through all segments, with the meetings between them; no further than to where the run has failed."""
+    alarms: list[str] = []
+    clusters: list[dict[str, Any]] = []
+    meetings: list[tuple[Meeting, list[ShardReport]]] = []
+    before: list[ShardReport] = []
+    met, segment = Met({}), plan.segments[0]
+    for number, following in enumerate([*plan.segments[1:], None]):
+        tasks = [
+            replace(plan.task(report.number, segment), before=report, verdicts=met.verdicts.get(report.number))
+            for report in before
+            if report.unreadable is None
+        ] or [plan.task(number, segment) for number in range(len(plan.inputs))]
+        done = yield from _shards(plan, engine, segment, tasks)
+        before = sorted([*done, *(report for report in before if report.unreadable is not None)], key=_number)
+        state, faults = judge(plan, before)
+        if state == "failed" or following is None:
+            return _Through(before, state, [*faults, *alarms], clusters, meetings)
+        meeting = plan.stages[segment.stop - 1]
+        assert isinstance(meeting, Meeting)
+        name = f"{number + 1}-{_digest(before)}"
+        hall = Hall(plan.store, engine, f"{MEETINGS}/{name}")
+        try:
+            met = yield from _told(meeting.kind, meet(hall, meeting, before, segment.reports, plan.known(meeting)))
+        except (MeetingFailed, NotConverged) as error:
+            raise RunFailed(f"{meeting.kind}: {error}") from error
+        alarms += met.alarms
+        clusters += met.clusters
+        meetings.append((meeting, before))
+        segment = replace(following, reports=f"{REPORTS}/{name}")
+    raise AssertionError("a plan has a last segment")
+
+
+def _shards(
+    plan: Plan, engine: Engine, segment: Segment, tasks: Sequence[ShardTask]
+) -> Generator[Event, None, list[ShardReport]]:
+    """Take shards through one segment, those that an earlier attempt finished excepted."""
+    reports = _reports(plan.store, segment.reports)
+    yield Started(len(tasks), tuple(reports.values()), plan.stages[segment.start - 1].kind if segment.start else None)
+    for event in engine.map(_shard, [task for task in tasks if task.number not in reports], _label):
+        if isinstance(event, Progress):
+            yield Working(event.shards)
+            continue
+        report = _result(event)
+        reports[report.number] = report
+        yield ShardDone(report)
+    return list(reports.values())
+
+
+def _told(stage: str, steps: Generator[Step, None, T]) -> Generator[Event, None, T]:
+    """A meeting's steps as events."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            return cast(T, end.value)
+        yield Exchanging(stage, step.phase, step.done, step.tasks)
+
+
+def _digest(reports: Sequence[ShardReport]) -> str:
+    """Names who meets: with other shards, it is another meeting."""
+    who = [[report.number, report.files["ledger"].sha256] for report in reports if report.unreadable is None]
+    return hashlib.sha256(json.dumps(who).encode()).hexdigest()[:16]
+
+
+def _number(report: ShardReport) -> int:
+    return report.number
 
 
 def _round_off(store: Store, state: str) -> None:
     """What follows from a manifest: the pages about it, and that nothing more is needed of the attempts."""
     if state == "complete":
         store.remove_tree(ATTEMPTS)
+        store.remove_tree(MEETINGS)
     write_report(store)
     write_card(store)
 
@@ -143,10 +262,10 @@ def judge(plan: Plan, reports: Sequence[ShardReport]) -> tuple[str, list[str]]:
     return state, alarms
 
 
-def _reports(store: Store) -> dict[int, ShardReport]:
-    numbers = [int(path.rpartition("/")[2].removesuffix(".json")) for path in store.list(REPORTS)]
-    found = ((number, read_report(store, number)) for number in numbers)
-    return {number: report for number, report in found if report is not None}
+def _reports(store: Store, folder: str) -> dict[int, ShardReport]:
+    """Of the shards that are done, by number."""
+    paths = [path for path in store.list(folder) if path.count("/") == folder.count("/") + 1]
+    return {report.number: report for report in (read_report(store, path) for path in paths)}
 
 
 def _shard(task: ShardTask, context: Context) -> ShardReport:
@@ -164,6 +283,8 @@ def _result(done: Done[ShardTask, ShardReport]) -> ShardReport:
     if done.result is not None:
         return done.result
     error = done.error
+    if done.item.before is not None:  # others may have left for what this shard keeps
+        raise RunFailed(f"{_label(done.item)}: {type(error).__name__}: {error}") from error
     if isinstance(error, StoreError | AssetError | AccountError):
         raise RunFailed(str(error)) from error
     said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
@@ -184,7 +305,8 @@ def _publish_account(store: Store, reports: Sequence[ShardReport]) -> list[Writt
                 store.move(file.path, target)
             elif not store.exists(target):
                 raise RunFailed(
-                    f"{target}: lost; remove .work/shards/{report.number:05d}.json and run again to make it anew"
+                    f"{target}: lost; remove the reports of shard {report.number:05d} under .work/shards and run again"
+                    " to make it anew"
                 )
             published.append(Written(target, file.rows, file.bytes, file.sha256, ()))
     return published

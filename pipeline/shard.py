@@ -1,4 +1,7 @@
-"""Takes one input file through the stages and publishes its report last.
+"""Takes one input file through the stages of a segment, and publishes its report last.
+
+A recipe without meetings is one segment. A meeting ends a segment: the next one goes on from what this one kept, and
+its report accounts for the whole way up to there.
 
 What a shard produces lies under `.work/attempts/` in files named for the attempt until the run is finished. The report
 under `.work/shards/` is written when those are complete: that it is there is what "done" means. Stages decide; this
@@ -11,6 +14,7 @@ import json
 import resource
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -22,8 +26,10 @@ import pyarrow as pa
 from pipeline import assets, ledger
 from pipeline.budget import Budget
 from pipeline.cage import cage_seconds
+from pipeline.carry import Earlier, Window, follow
+from pipeline.emission import emission_schema
 from pipeline.faults import InputError
-from pipeline.flow import Flow
+from pipeline.flow import Flow, Flowed
 from pipeline.inputs import HashingStream, Input, open_input
 from pipeline.ledger import Counts, Sampler
 from pipeline.spec import ParquetSource
@@ -33,19 +39,33 @@ from stages.read.batches import Read, warc_batches
 from stages.read.parquet import parquet_batches
 from stages.read.recognise import UnreadableInput
 from stages.read.warc import read_warc
-from stages.stage import RECORD, Rule, Stage
+from stages.stage import RECORD, Meeting, Rule, Stage
 
 KEPT = pa.schema([f for f in RECORD if f.name != "payload"])
 DATA_GROUP_ROWS = 1_000
+MEETING_GROUP_ROWS = 128
+"""Of what goes on to the next segment: a meeting reads single texts of it."""
 LEDGER_GROUP_ROWS = 20_000
 DROPPED_GROUP_ROWS = 500
 MAX_DAMAGE_LISTED = 100
 MAX_HOSTS = 200
 REPORTS = ".work/shards"
 ATTEMPTS = ".work/attempts"
+MEETINGS = ".work/meetings"
 
 Tell = Callable[[int, int, int], None]
 """Takes (shard number, records read, records kept) from time to time."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The stages `recipe[start:stop]`, of which the last is a meeting or the recipe's last; `reports` is the folder
+    where their shards' reports lie.
+    """
+
+    start: int
+    stop: int
+    reports: str = REPORTS
 
 
 @dataclass(frozen=True)
@@ -54,19 +74,24 @@ class ShardTask:
 
     number: int
     input: Input
-    stages: tuple[Stage, ...]
+    recipe: tuple[Stage, ...]
     pins: tuple[assets.Pin, ...]
     store: Store
     parquet: ParquetSource | None
     dropped_text: str
     partition_by: tuple[str, ...]
+    segment: Segment
+    before: ShardReport | None = None
+    verdicts: str | None = None
+    """What the meeting before this segment decided of this shard."""
 
 
 @dataclass(frozen=True)
 class ShardReport:
     """What became of one input. Where `unreadable` is set it could not be read to its end, and nothing of it counts.
 
-    files: Written by kind (ledger, signals, dropped); kept_files: Written by partition, "" where there are none.
+    files: Written by kind (ledger, signals, dropped, and emitted where a meeting follows); kept_files: Written by
+    partition, "" where there are none.
     """
 
     number: int
@@ -83,6 +108,7 @@ class ShardReport:
     drops: list[list[Any]] = field(default_factory=list)
     languages: Mapping[str, list[int]] = field(default_factory=dict)
     hosts: Mapping[str, list[int]] = field(default_factory=dict)
+    duplicates: Mapping[str, int] = field(default_factory=dict)
     damage: list[list[Any]] = field(default_factory=list)
     bytes_lost: int = 0
     files: Mapping[str, Written] = field(default_factory=dict)
@@ -98,45 +124,56 @@ class AccountError(RuntimeError):
     """Records read and records accounted for differ: a defect of crawlmill, never of an input."""
 
 
-def report_path(number: int) -> str:
-    return f"{REPORTS}/{number:05d}.json"
-
-
-def read_report(store: Store, number: int) -> ShardReport | None:
+def read_report(store: Store, path: str) -> ShardReport:
     """The report of a shard that is done."""
-    if not store.exists(report_path(number)):
-        return None
-    content = json.loads(store.read_bytes(report_path(number)))
+    content = json.loads(store.read_bytes(path))
     for name in ("files", "kept_files"):
         content[name] = {kind: Written.of(file) for kind, file in content[name].items()}
     return ShardReport(**content)
 
 
 def process_shard(task: ShardTask, tell: Tell, budget: Budget) -> ShardReport:
-    """Run one input through all stages.
+    """Run one input through the stages of a segment.
 
     An input that cannot be read comes back as a report that says so, and is not done. Raises StoreError where the
     output cannot be written, AssetError where a model or list is not what the plan pinned, AccountError.
     """
     start, cpu = time.monotonic(), _cpu_seconds()
-    flow = Flow(_ready(task.stages, task.pins))
+    segment = task.segment
+    flow = Flow(_ready(task.recipe[segment.start : segment.stop], task.pins), task.recipe[segment.stop :])
     with ExitStack() as stack:
         attempt = stack.enter_context(_Attempt(task, flow))
-        try:
-            stream = stack.enter_context(open_input(task.input.path, budget))
-            hashing = HashingStream(stream)
-            for read in _reads(task, stream, hashing):
-                attempt.take(read)
+        if task.before is not None:
+            size, sha256 = task.before.bytes, task.before.sha256
+            for window in _windows(task, task.before):
+                attempt.follow(window)
                 tell(task.number, attempt.counts.read, attempt.counts.kept)
-            if task.parquet is not None:
-                stream.seek(0)
-            hashing.drain()
-        except (UnreadableInput, InputError) as error:
-            attempt.abandoned = True
-            return ShardReport(task.number, task.input.shard, task.input.bytes or 0, unreadable=_one_line(task, error))
-        report = attempt.report(hashing.bytes_read, hashing.hexdigest(), time.monotonic() - start, _cpu_seconds() - cpu)
-    task.store.write_atomic(report_path(task.number), json.dumps(asdict(report), sort_keys=True).encode())
+        else:
+            try:
+                stream = stack.enter_context(open_input(task.input.path, budget))
+                hashing = HashingStream(stream)
+                for read in _reads(task, stream, hashing):
+                    attempt.take(read)
+                    tell(task.number, attempt.counts.read, attempt.counts.kept)
+                if task.parquet is not None:
+                    stream.seek(0)
+                hashing.drain()
+            except (UnreadableInput, InputError) as error:
+                attempt.abandoned = True
+                said = _one_line(task, error)
+                return ShardReport(task.number, task.input.shard, task.input.bytes or 0, unreadable=said)
+            size, sha256 = hashing.bytes_read, hashing.hexdigest()
+        report = attempt.report(size, sha256, time.monotonic() - start, _cpu_seconds() - cpu)
+    path = f"{segment.reports}/{task.number:05d}.json"
+    task.store.write_atomic(path, json.dumps(asdict(report), sort_keys=True).encode())
     return report
+
+
+def _windows(task: ShardTask, before: ShardReport) -> Iterator[Window]:
+    meeting = task.recipe[task.segment.start - 1]
+    assert isinstance(meeting, Meeting)
+    earlier = Earlier(task.number, before.kept_files[""].path, dict(before.files), task.verdicts)
+    return follow(task.store, earlier, meeting, ledger.signals_schema(task.recipe))
 
 
 def _reads(task: ShardTask, stream: BinaryIO, hashing: HashingStream) -> Iterator[Read]:
@@ -168,20 +205,31 @@ class _Attempt:
     """The files of one attempt at a shard, open from first to last batch; after an exception they are garbage."""
 
     def __init__(self, task: ShardTask, flow: Flow) -> None:
-        self.counts, self.abandoned = Counts(), False
+        self.counts = Counts() if task.before is None else _resumed(task.before)
+        self.abandoned = False
         self._task, self._flow, self._name = task, flow, f"{ATTEMPTS}/{task.number:05d}.{secrets.token_hex(6)}"
         self._stack = ExitStack()
         self._sampler = Sampler() if task.dropped_text == "sample" else None
         self._damage: list[list[Any]] = []
         self._bytes_lost = self._damages = 0
         self._partitions: dict[str, GroupWriter] = {}
-        self._has_rules = any(isinstance(stage, Rule) for stage in flow.stages)
+        self._signals_schema = ledger.signals_schema(task.recipe)
+        self._has_rules = any(isinstance(stage, Rule) for stage in task.recipe)
+        last = task.segment.stop == len(task.recipe) and flow.meeting is None
+        self._partition_by = task.partition_by if last else ()
+        self._kept, self._group_rows = (KEPT, DATA_GROUP_ROWS) if last else (RECORD, MEETING_GROUP_ROWS)
 
     def __enter__(self) -> _Attempt:
         self._ledger = self._open("ledger", ledger.LEDGER, LEDGER_GROUP_ROWS)
-        self._signals = self._open("signals", self._flow.signals_schema, LEDGER_GROUP_ROWS) if self._has_rules else None
+        self._signals = self._open("signals", self._signals_schema, LEDGER_GROUP_ROWS) if self._has_rules else None
         wants_texts = self._task.dropped_text != "none"
         self._dropped = self._open("dropped", ledger.DROPPED, DROPPED_GROUP_ROWS) if wants_texts else None
+        meeting = self._flow.meeting
+        self._emitted = (
+            self._open("emitted", emission_schema(meeting), LEDGER_GROUP_ROWS) if meeting is not None else None
+        )
+        if meeting is not None:  # one file, also of nothing
+            self._partitions[""] = self._open("kept.0", self._kept, self._group_rows)
         return self
 
     def __exit__(self, *raised: Any) -> None:
@@ -201,26 +249,45 @@ class _Attempt:
             self._bytes_lost += damage.length
             if len(self._damage) < MAX_DAMAGE_LISTED:
                 self._damage.append([damage.offset, damage.length, damage.cause])
-        flowed = self._flow.run(read.batch, read.faults)
-        if flowed.measured is not None and self._signals is not None:
-            self._signals.write(flowed.measured.batch(self._flow.signals_schema))
-        rows, texts = [ledger.ledger_rows(flowed.kept, "kept", None)], []
+        self._account(self._flow.run(read.batch, read.faults), {})
+
+    def follow(self, window: Window) -> None:
+        """Some rows of an earlier segment to files, with the account of those that left there or at the meeting."""
+        flowed = self._flow.run(window.going_on, [None] * window.going_on.num_rows)
+        if window.dropped.num_rows:
+            meeting = self._task.recipe[self._task.segment.start - 1]
+            flowed.left.insert(0, (meeting.kind, "dropped", window.dropped))
+            self.counts.repeated(window.dropped)
+        self._account(flowed, window.account)
+
+    def _account(self, flowed: Flowed, earlier: Mapping[str, pa.RecordBatch]) -> None:
+        """Write what became of some records, after those among them that an earlier segment accounted for."""
+        if self._signals is not None:
+            measured = [flowed.measured.batch(self._signals_schema)] if flowed.measured is not None else []
+            before = [earlier["signals"]] if "signals" in earlier else []
+            self._signals.write(ledger.overlaid([*before, *measured], self._signals_schema))
+        rows = [ledger.ledger_rows(flowed.kept, "kept", None)]
+        texts = [earlier["dropped"]] if "dropped" in earlier else []
         for stage, outcome, batch in flowed.left:
             self.counts.left(batch, outcome, stage)
             rows.append(ledger.ledger_rows(batch, outcome, stage))
             texts.append(ledger.dropped_rows(batch, outcome, stage))
+        if "ledger" in earlier:
+            rows.append(earlier["ledger"])
         self._ledger.write(ledger.in_order(rows, ledger.LEDGER))
         if self._sampler is not None:
             for each in texts:
                 self._sampler.add(each)
         elif self._dropped is not None and texts:
             self._dropped.write(ledger.in_order(texts, ledger.DROPPED))
+        if self._emitted is not None:
+            for batch in flowed.emitted:
+                self._emitted.write(batch)
         self._keep(flowed.kept)
 
     def _keep(self, kept: pa.RecordBatch) -> None:
         self.counts.stayed(kept)
-        kept = kept.select(KEPT.names)
-        by = self._task.partition_by
+        kept, by = kept.select(self._kept.names), self._partition_by
         values = (
             list(zip(*(kept.column(name).fill_null("und_Zyyy").to_pylist() for name in by)))
             if by
@@ -229,12 +296,12 @@ class _Attempt:
         for value in dict.fromkeys(values):
             name = "/".join(f"{field}={quote(part, safe='')}" for field, part in zip(by, value))
             if name not in self._partitions:
-                self._partitions[name] = self._open(f"kept.{len(self._partitions)}", KEPT, DATA_GROUP_ROWS)
+                self._partitions[name] = self._open(f"kept.{len(self._partitions)}", self._kept, self._group_rows)
             self._partitions[name].write(kept.filter(pa.array([each == value for each in values], pa.bool_())))
 
     def report(self, size: int, sha256: str, seconds: float, cpu_seconds: float) -> ShardReport:
         """Close the files, and say what is in them. Raises AccountError."""
-        counts = self.counts
+        counts, before = self.counts, self._task.before or ShardReport(0, "", 0)
         if self._sampler is not None and self._dropped is not None:
             self._dropped.write(self._sampler.rows())
         self._stack.close()
@@ -243,7 +310,9 @@ class _Attempt:
                 f"{self._task.input.shard}: {counts.read} read, but {counts.kept} kept + {counts.dropped} dropped"
                 f" + {counts.failed} failed and {self._ledger.written.rows} in the ledger; please report this"
             )
-        others = {"ledger": self._ledger, "signals": self._signals, "dropped": self._dropped}
+        others = {
+            "ledger": self._ledger, "signals": self._signals, "dropped": self._dropped, "emitted": self._emitted
+        }  # fmt: skip
         return ShardReport(
             number=self._task.number, shard=self._task.input.shard, bytes=size, sha256=sha256,
             read=counts.read, kept=counts.kept, dropped=counts.dropped, failed=counts.failed,
@@ -251,13 +320,31 @@ class _Attempt:
             drops=[[*key, count] for key, count in sorted(counts.drops.items())],
             languages={name: [count, counts.kept_languages[name]] for name, count in sorted(counts.languages.items())},
             hosts={name: [came, counts.kept_hosts[name]] for name, came in counts.hosts.most_common(MAX_HOSTS)},
-            damage=self._damage, bytes_lost=self._bytes_lost,
+            duplicates=dict(counts.duplicates.most_common(MAX_HOSTS)),
+            damage=[*before.damage, *self._damage], bytes_lost=before.bytes_lost + self._bytes_lost,
             files={kind: writer.written for kind, writer in others.items() if writer is not None},
             kept_files={name: writer.written for name, writer in sorted(self._partitions.items())},
-            seconds=round(seconds, 3), cpu_seconds=round(cpu_seconds, 3),
-            peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            stage_seconds={name: round(used, 3) for name, used in self._flow.seconds.items()},
+            seconds=round(before.seconds + seconds, 3), cpu_seconds=round(before.cpu_seconds + cpu_seconds, 3),
+            peak_memory=max(before.peak_memory, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024),
+            stage_seconds={
+                **before.stage_seconds,
+                **{
+                    name: round(before.stage_seconds.get(name, 0) + used, 3)
+                    for name, used in self._flow.seconds.items()
+                },
+            },
         )  # fmt: skip
+
+
+def _resumed(before: ShardReport) -> Counts:
+    """The counts of an earlier segment, as far as they are about records that left there."""
+    return Counts(
+        read=before.read, dropped=before.dropped, failed=before.failed,
+        drops=Counter({(stage, reason, outcome): count for stage, reason, outcome, count in before.drops}),
+        languages=Counter({name: measured - kept for name, (measured, kept) in before.languages.items()}),
+        hosts=Counter({name: came for name, (came, _) in before.hosts.items()}),
+        duplicates=Counter(before.duplicates), skipped=Counter(before.skipped),
+    )  # fmt: skip
 
 
 def _cpu_seconds() -> float:

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from stages.catalog import RECIPES, STAGES, did_you_mean, shipped_recipes
-from stages.stage import IsolatedStage, Rule, Stage
+from stages.stage import IsolatedStage, Meeting, Rule, Stage
 
 MAX_YAML = 4 * 2**20
 
@@ -126,20 +126,21 @@ def load_stages(job: Job, folder: Path) -> tuple[Stage, ...]:
     for i, (kind, fields) in enumerate(named):
         changed = job.override.get(kind) or {}
         at = f"override.{kind}" if changed else f"{place}: stages[{i}]"
-        stages.append(_stage(kind, {**fields, **changed}, at))
+        stages.append(make_stage(kind, {**fields, **changed}, at))
     _check_order(stages, place)
     return tuple(stages)
 
 
 def _check_order(stages: Sequence[Stage], place: str) -> None:
-    """What no flow can run: texts needed before there are any, and two rules of one kind for the same records."""
+    """What no flow can run: texts needed before there are any, and two rules or meetings of one kind for the same
+    records."""
     for i, stage in enumerate(stages):
         here = f"{place}: stages[{i}]: {stage.kind}"
         for other in stages[:i]:
             if isinstance(stage, IsolatedStage) and other.needs_text and not isinstance(other, IsolatedStage):
                 raise JobError(f"{here} makes the text that {other.kind} needs; put it before {other.kind}")
             same_records = other.only == stage.only or None in (other.only, stage.only)
-            if isinstance(stage, Rule) and other.kind == stage.kind and same_records:
+            if isinstance(stage, Rule | Meeting) and other.kind == stage.kind and same_records:
                 raise JobError(f"{here} stands here twice for the same records; write `only:` at both")
 
 
@@ -220,7 +221,8 @@ def _name_and_fields(entry: Any, place: str) -> tuple[str, dict[str, Any]]:
     raise JobError(f"{place}: write a stage as `name` or as `name: {{field: value}}`")
 
 
-def _stage(kind: str, fields: Mapping[str, Any], place: str) -> Stage:
+def make_stage(kind: str, fields: Mapping[str, Any], place: str) -> Stage:
+    """A stage by its name and fields; `place` begins the error's line. Raises JobError."""
     if kind not in STAGES:
         raise JobError(f"{place}: {kind} is no stage{did_you_mean(kind, list(STAGES))}")
     if "kind" in fields:

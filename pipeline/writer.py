@@ -5,7 +5,7 @@ in.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -17,7 +17,10 @@ import pyarrow.parquet as pq
 from pipeline.store import Store
 
 GROUP_BYTES = 64 * 2**20
-"""Text bytes at which a row group is closed, however few rows it has."""
+"""Bytes of text and payload at which a row group is closed, however few rows it has."""
+_LARGE = ("text", "payload")
+_DIFFERING = (*_LARGE, "id", "url", "signature")
+"""Columns of which no two values are alike, so that a dictionary only costs; nor are hashes."""
 ZSTD_LEVEL = 3
 
 
@@ -46,11 +49,12 @@ class GroupWriter:
     def __init__(self, store: Store, path: str, schema: pa.Schema, group_rows: int) -> None:
         self._path, self._schema, self._group_rows = path, schema, group_rows
         self._sink = _HashingSink(store.open_write(path))
-        self._text = next((f.name for f in schema if f.name == "text"), None)
+        self._large = [f.name for f in schema if f.name in _LARGE]
         self._writer = pq.ParquetWriter(
             self._sink, schema,
             compression="zstd", compression_level=ZSTD_LEVEL, version="2.6", data_page_version="1.0",
-            use_dictionary=[f.name for f in schema if f.name not in ("text", "id", "url")], write_statistics=True,
+            use_dictionary=[f.name for f in schema if f.name not in _DIFFERING and f.type != pa.uint64()],
+            write_statistics=True, write_page_checksum=True,
         )  # fmt: skip
         self._pending: list[pa.RecordBatch] = []
         self._rows = self._bytes = self._total = 0
@@ -109,9 +113,10 @@ class GroupWriter:
         self._pending, self._rows, self._bytes = [], 0, 0
 
     def _sizes(self, batch: pa.RecordBatch) -> Any:
-        if self._text is None:
-            return np.zeros(batch.num_rows, np.int64)
-        return pc.binary_length(batch.column(self._text)).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+        sizes = np.zeros(batch.num_rows, np.int64)
+        for name in self._large:
+            sizes += pc.binary_length(batch.column(name)).fill_null(0).to_numpy(zero_copy_only=False)
+        return sizes
 
 
 class _HashingSink:
@@ -154,3 +159,14 @@ def write_all(
         for batch in batches:
             writer.write(batch)
     return writer.written
+
+
+def read_batches(store: Store, path: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """A file's row groups in order, each a batch, so that a reader holds what a writer held; all columns where none is
+    named.
+    """
+    with store.open_read(path) as stream:
+        parquet = pq.ParquetFile(stream)
+        for number in range(parquet.num_row_groups):
+            group = parquet.read_row_group(number, columns=columns, use_threads=False)
+            yield from group.combine_chunks().to_batches()

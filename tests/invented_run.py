@@ -62,6 +62,8 @@ FUNNEL = {  # stage -> reason -> share of what reaches the stage
     },
     "c4_quality": {"too_few_sentences": 0.09, "lorem_ipsum": 0.0003, "curly_bracket": 0.011},
     "fineweb_quality": {"short_lines": 0.07, "few_lines_end_in_punctuation": 0.06},
+    "dedup_text": {"duplicate_text": 0.031},
+    "minhash": {"near_duplicate": 0.19, "duplicate_in_index": 0.06},
     "pii": {},
     "token_count": {},
 }
@@ -89,6 +91,8 @@ RECIPE = {
         {"kind": "gopher_quality", "only": None, "min_words": 50, "max_words": 100000, "mean_word_length": [3.0, 10.0]},
         {"kind": "c4_quality", "only": None, "min_sentences": 5, "no_terminal_punct": False},
         {"kind": "fineweb_quality", "only": None, "min_line_punctuation": 0.12, "short_line_length": 30},
+        {"kind": "dedup_text", "only": None, "prefer": "first", "normalise": "white_space"},
+        {"kind": "minhash", "only": None, "prefer": "first", "ngram": 5, "bands": 14, "rows": 8, "verify": True},
         {"kind": "pii", "only": None, "emails": True, "ip_addresses": True},
         {"kind": "token_count", "only": None, "tokenizer": None},
     ],
@@ -173,6 +177,12 @@ def manifest(records: int = 2_847_113, shards: int = 64, words: Sequence[str] = 
         "drops": drops,
         "languages": languages if records else [],
         "domains": domains if records else [],
+        "clusters": [_cluster(n, word) for n in range(20)] if records else [],
+        "duplicates": [
+            {"domain": word(f"{name}.example"), "duplicates": 40_000 // (n + 1)} for n, name in enumerate(SITES * 4)
+        ]
+        if records
+        else [],
         "files": [
             {
                 "path": f"data/part-{n:05d}.parquet",
@@ -201,7 +211,9 @@ def manifest(records: int = 2_847_113, shards: int = 64, words: Sequence[str] = 
 
 
 def write_run(root: Path, run: dict[str, Any], texts: Sequence[str] = (), rows: int = 30) -> Store:
-    """An output folder with the manifest, `rows` dropped records for each reason over two files, and one data file."""
+    """An output folder with the manifest, `rows` dropped records for each reason over two files, what two ledgers say
+    of the duplicates among them, and one data file.
+    """
     draw, word = random.Random(7), _cycle(texts)
     prose = {code: text * 40 for code, text in PROSE.items()}
     codes = list(prose)
@@ -209,7 +221,7 @@ def write_run(root: Path, run: dict[str, Any], texts: Sequence[str] = (), rows: 
         {
             "shard": "crawl/00001.warc.gz",
             "offset": n * 9_000,
-            "ordinal": 0,
+            "ordinal": at,
             "id": f"<urn:uuid:{n}>",
             "media": "html",
             "url": word(f"https://harbour-news.example/{drop['reason']}/{n}?page=2"),
@@ -223,7 +235,7 @@ def write_run(root: Path, run: dict[str, Any], texts: Sequence[str] = (), rows: 
             "text": None if drop["stage"] == "read" else word(prose[codes[n % 5]]),
             "sample": draw.getrandbits(64),
         }
-        for drop in run["drops"]
+        for at, drop in enumerate(run["drops"])
         for n in range(min(rows, drop["count"]))
     ]
     kept = [
@@ -238,6 +250,7 @@ def write_run(root: Path, run: dict[str, Any], texts: Sequence[str] = (), rows: 
             "language_score": 0.98,
             "token_count": 900 + n,
             "media": "html",
+            "minhash_cluster_size": n + 1,
         }
         for n in range(min(200, run["totals"]["kept"]))
     ]
@@ -245,6 +258,7 @@ def write_run(root: Path, run: dict[str, Any], texts: Sequence[str] = (), rows: 
     (root / "manifest.json").write_text(json.dumps(run))
     for half in range(2):
         _write(root / f"dropped/part-{half}.parquet", dropped[half::2])
+        _write(root / f"ledger/part-{half}.parquet", [_said(row, word) for row in dropped[half::2]])
     if kept:
         run["files"][1:] = []
         run["files"][0] |= {"path": "data/part-00000.parquet", "rows": run["totals"]["kept"]}
@@ -253,9 +267,29 @@ def write_run(root: Path, run: dict[str, Any], texts: Sequence[str] = (), rows: 
     return Store(str(root))
 
 
+def _cluster(n: int, word: Any) -> dict[str, Any]:
+    """Two members that differ in a few words; of the fourth cluster one has no text."""
+
+    def member(text: str | None, at: int) -> dict[str, Any]:
+        place = {"shard": word("crawl/00001.warc.gz"), "offset": 9_000 * n + at, "ordinal": 0}
+        url = word(f"https://{SITES[(n + at) % len(SITES)]}.example/story/{n}")
+        return {"id": word(f"<urn:uuid:{n}-{at}>"), "url": url, "text": text and word(text)[:2000], **place}
+
+    text = list(PROSE.values())[n % len(PROSE)] * 6
+    kept, other = member(text + "The end.", 0), member(None if n == 3 else text.replace("n", "N", 2) + "Or not.", 1)
+    return {"size": 34_213 // (n + 1), "similarity": None if n == 4 else 0.71 + n / 100, "kept": kept, "other": other}
+
+
+def _said(dropped: dict[str, Any], word: Any) -> dict[str, Any]:
+    """The ledger's row of a dropped record, as far as a report reads it."""
+    repeats = dropped["stage"] in ("dedup_text", "minhash")
+    original = word(f"<urn:uuid:original-{dropped['ordinal']}-{dropped['offset']}>") if repeats else None
+    return {"offset": dropped["offset"], "ordinal": dropped["ordinal"], "duplicate_of": original}
+
+
 def parquet_bytes(rows: Sequence[dict[str, Any]]) -> bytes:
     """Rows as a Parquet file with the types of a run's files, in row groups of 64."""
-    types = {"text": pa.large_string(), "sample": pa.uint64(), "detail": pa.string()}
+    types = {"text": pa.large_string(), "sample": pa.uint64(), "detail": pa.string(), "duplicate_of": pa.string()}
     names = list(rows[0]) if rows else [*types, "stage", "reason"]
     arrays = [
         pa.array([row[name] for row in rows], types.get(name) or (None if rows else pa.string())) for name in names

@@ -16,10 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.audit.dataset import Dataset, File
+from pipeline.audit.duplicates import COLUMNS, Duplicates
 from pipeline.audit.rows import (
     PLACE,
     SAME,
     UNREADABLE,
+    WINDOW,
     Bools,
     Difference,
     Notes,
@@ -33,10 +35,9 @@ from pipeline.audit.rows import (
 from pipeline.ledger import DROPPED, LEDGER, SAMPLES_PER_REASON
 from pipeline.store import Store
 
-WINDOW = 10_000
 _KEY = ("shard", *PLACE, "id")
 _AGREED = (*_KEY, "outcome", "stage", "reason")  # what a dropped row says again
-_LEDGER = pa.schema([LEDGER.field(name) for name in dict.fromkeys((*_AGREED, *SAME))])
+_LEDGER = pa.schema([LEDGER.field(name) for name in dict.fromkeys((*_AGREED, *SAME, *COLUMNS))])
 _SIGNALS = pa.schema([LEDGER.field(name) for name in _KEY])
 _DROPPED = pa.schema([DROPPED.field(name) for name in _AGREED])
 
@@ -58,8 +59,10 @@ class Recount:
     """Whether the ledger could be followed to its end; if not, its counts mean nothing."""
 
 
-def recount(store: Store, dataset: Dataset, ledger: File, signals: File | None, dropped: File | None) -> Recount:
-    """Follow one shard's files. Damaged ones are among the problems."""
+def recount(
+    store: Store, dataset: Dataset, duplicates: Duplicates, ledger: File, signals: File | None, dropped: File | None
+) -> Recount:
+    """Follow one shard's files, and tell `duplicates` of its ledger. Damaged files are among the problems."""
     found, notes = Recount(), Notes(ledger.path)
     beside: list[_Beside] = []
     if signals is not None:
@@ -70,6 +73,7 @@ def recount(store: Store, dataset: Dataset, ledger: File, signals: File | None, 
     try:
         for window in in_order(read_rows(store, ledger, _LEDGER, WINDOW, notes)):
             _take(window, known, found, notes)
+            duplicates.take(window, ledger.path, notes)
             last = (window.column("offset")[-1].as_py(), window.column("ordinal")[-1].as_py())
             for each in beside:
                 each.compare(window, last)
@@ -176,6 +180,8 @@ class _Signals(_Beside):
         super().__init__(store, file, _SIGNALS)
         first, kinds = dataset.first_rule or 0, dataset.kinds
         self._before, self._from = pa.array(kinds[:first], pa.string()), pa.array(kinds[first:], pa.string())
+        # A run that failed may have ended at a meeting before the rules: then what it kept was never measured.
+        self._came = dataset.state == "complete" or not any(map(dataset.is_meeting, kinds[:first]))
         self._first, self._own = kinds[first], pa.array(dataset.reasons_of(kinds[first]), pa.string())
 
     def _wanted(self, window: pa.RecordBatch) -> tuple[Bools, Bools]:
@@ -185,7 +191,8 @@ class _Signals(_Beside):
         own = mask(pc.is_in(window.column("reason"), self._own))
         # Records that have no text leave at the first stage that wants it, for a reason that is not the stage's own.
         bare = mask(pc.equal(stage, self._first)) & ~own
-        return ~bare & (kept | after), ~bare & (kept | (after & ~before))  # a stage may stand in both places
+        must = (kept & self._came) | (after & ~before)  # a stage may stand in both places
+        return ~bare & (kept | after), ~bare & must
 
 
 class _Dropped(_Beside):

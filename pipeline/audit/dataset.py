@@ -17,7 +17,7 @@ from pipeline.plan import PLAN
 from pipeline.run import ACCOUNT
 from pipeline.store import Store
 from stages.catalog import STAGES
-from stages.stage import Rule
+from stages.stage import Meeting, Rule
 
 PUBLIC = ("data", *ACCOUNT)
 """The folders whose files the manifest lists."""
@@ -166,6 +166,10 @@ class Dataset(_Part):
     def reasons_of(self, kind: str) -> list[str]:
         """What a stage itself may drop a record for; nothing of a stage that this version does not have."""
         return list(STAGES[kind].reasons) if kind in STAGES else []
+
+    def is_meeting(self, kind: str) -> bool:
+        """Whether records of all inputs meet at a stage, and duplicates leave."""
+        return kind in STAGES and issubclass(STAGES[kind], Meeting)
 
     def listed(self, kind: str) -> list[File]:
         """The files of a public folder, in the order of the manifest."""

@@ -33,16 +33,23 @@ def explain(found: Found) -> str:
     record = found.record
     outcome, detail = line(str(record["outcome"]), _MAX_LINE), record["detail"]
     if outcome == "kept":
-        return f"kept: no stage of {len(found.settings)} found fault with it"
+        return f"kept: no stage of {len(found.settings)} found fault with it{_stands_for(found)}"
     by, reason = line(str(record["stage"]), _MAX_LINE), line(str(record["reason"]), _MAX_LINE)
     said = f" ({line(detail, _MAX_LINE)})" if detail is not None else ""
-    return f"{outcome} {'by' if outcome == 'dropped' else 'at'} {by}: {reason}{said}{_measured(found)}"
+    said += _repeated(record) or _measured(found)
+    return f"{outcome} {'by' if outcome == 'dropped' else 'at'} {by}: {reason}{said}"
 
 
 def as_json(found: Found) -> dict[str, Any]:
     """What JSON can say of it; numbers that JSON has not are null."""
     content: dict[str, Any] = _finite({"record": found.record, "signals": found.signals})
-    return {**content, "explained": explain(found), "text": found.text, "no_text": found.no_text}
+    return {
+        **content,
+        "explained": explain(found),
+        "cluster_size": found.cluster_size,
+        "text": found.text,
+        "no_text": found.no_text,
+    }
 
 
 def render(found: Found, console: Console) -> None:
@@ -97,6 +104,23 @@ def _bounds_of(fields: Mapping[str, Any], language: str | None) -> Iterator[_Bou
             yield _Bound(name, "max", value[1], language)
         elif _is_number(value) and name.startswith(("min_", "max_")):
             yield _Bound(name, name[:3], value, language)
+
+
+def _stands_for(found: Found) -> str:
+    others = (found.cluster_size or 1) - 1
+    return f"; {others:,} near duplicate{'s' * (others != 1)} left for it" if others > 0 else ""
+
+
+def _repeated(record: Mapping[str, Any]) -> str:
+    """` of <urn:uuid:…>, similarity 0.83 (threshold 0.7)`: what a duplicate is said to repeat; of others nothing."""
+    original, similarity, threshold = record["duplicate_of"], record["similarity"], record["threshold"]
+    if original is None:
+        return ""
+    said = f" of {line(original, _MAX_LINE)}"
+    if similarity is None or threshold is None:
+        return said if similarity is None else f"{said}, similarity {_number(similarity)}"
+    here, there = _apart(similarity, threshold)
+    return f"{said}, similarity {here} (threshold {there})"
 
 
 def _side(bound: _Bound) -> str:

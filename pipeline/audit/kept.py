@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.audit.dataset import Dataset, File
+from pipeline.audit.duplicates import SIZE, Duplicates
 from pipeline.audit.rows import SAME, UNREADABLE, Difference, Notes, RowSum, read_rows, row_hashes
 from pipeline.manifest import FILE
 from pipeline.pack import DATA
 from pipeline.store import Store
 
-_COLUMNS = pa.schema([DATA.field(name) for name in ("file_path", "language", "token_count", "text", *SAME)])
+_COLUMNS = pa.schema([DATA.field(name) for name in ("file_path", "language", "token_count", "text", SIZE, *SAME)])
 _BATCH_ROWS = 500  # of texts decoded at a time
 
 
@@ -34,10 +35,15 @@ class _Found:
     whole: bool = True
 
 
-def compare_data(store: Store, dataset: Dataset, kept: Mapping[str, RowSum], there: set[str]) -> Iterator[Difference]:
-    """Read the data files that are `there`; compare them with what ledgers keep, by input, and with the manifest."""
+def compare_data(
+    store: Store, dataset: Dataset, kept: Mapping[str, RowSum], duplicates: Duplicates | None, there: set[str]
+) -> Iterator[Difference]:
+    """Read the data files that are `there`; compare them with what ledgers keep, by input, and with the manifest.
+
+    duplicates: of all ledgers; None where not all could be read.
+    """
     files = dataset.listed("data")
-    found = _read(store, dataset, [file for file in files if file.path in there])
+    found = _read(store, dataset, duplicates, [file for file in files if file.path in there])
     yield from found.problems
     for shard, rows in found.rows.items():
         if shard in kept and rows != kept[shard]:
@@ -45,9 +51,12 @@ def compare_data(store: Store, dataset: Dataset, kept: Mapping[str, RowSum], the
             yield Difference("data", f"{shard}: its ledger keeps {kept[shard].rows:,} records, and here are {said}")
     if found.whole and all(file.path in there for file in files):
         yield from (Difference(FILE, problem) for problem in _measures(dataset, found))
+        if duplicates is not None and (ids := duplicates.miscounted()):
+            what = "id has" if ids == 1 else "ids have"
+            yield Difference("data", f"{ids:,} {what} another {SIZE} than 1 + the near duplicates that left for it")
 
 
-def _read(store: Store, dataset: Dataset, files: list[File]) -> _Found:
+def _read(store: Store, dataset: Dataset, duplicates: Duplicates | None, files: list[File]) -> _Found:
     known = Counter({each.language: 0 for each in dataset.languages})
     found = _Found({shard.path: RowSum() for shard in dataset.shards}, known)
     for file in files:
@@ -55,6 +64,8 @@ def _read(store: Store, dataset: Dataset, files: list[File]) -> _Found:
         try:
             for batch in read_rows(store, file, _COLUMNS, _BATCH_ROWS, notes):
                 _add(batch, found, notes)
+                if duplicates is not None:
+                    duplicates.weigh(batch, notes)
         except UNREADABLE as error:
             found.whole = False
             notes.damage(error)

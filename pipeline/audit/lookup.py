@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from pyarrow.dataset import ParquetFileFormat, ParquetFragmentScanOptions
 
 from pipeline.audit.dataset import Dataset, File, open_dataset
+from pipeline.audit.duplicates import SIZE
 from pipeline.audit.rows import UNREADABLE
 from pipeline.faults import StoreError
 from pipeline.ledger import SAMPLES_PER_REASON
@@ -47,6 +48,8 @@ class Found:
     text: str | None
     no_text: str | None
     """Why there is no text."""
+    cluster_size: int | None
+    """Of a kept record: how many near duplicates it stands for, itself counted; None where it did not meet others."""
     settings: Sequence[tuple[str, Row]]
     """The recipe: kind and fields of each stage."""
 
@@ -116,21 +119,22 @@ def _found(store: Store, dataset: Dataset, condition: pc.Expression | None) -> I
             signals = _at_places(store, beside.get(("signals", ledger.part)), some)
             left = [row for row in some if row["outcome"] != "kept"]
             dropped = _at_places(store, beside.get(("dropped", ledger.part)), left)
-            texts = _kept_texts(store, dataset, [row for row in some if row["outcome"] == "kept"])
+            kept = _kept_rows(store, dataset, [row for row in some if row["outcome"] == "kept"])
             for row in some:
-                yield _joined(dataset, row, signals.get(_place(row)), dropped.get(_place(row)), texts)
+                yield _joined(dataset, row, signals.get(_place(row)), dropped.get(_place(row)), kept)
 
 
-def _joined(dataset: Dataset, row: Row, measured: Row | None, dropped: Row | None, texts: Mapping[Known, str]) -> Found:
+def _joined(dataset: Dataset, row: Row, measured: Row | None, dropped: Row | None, kept: Mapping[Known, Row]) -> Found:
     """A record from what the files have on it."""
-    signals, language, text, no_text = None, None, None, None
+    signals, language, text, no_text, cluster_size = None, None, None, None, None
     if measured is not None:
         signals = {name: value for name, value in measured.items() if name in dict(dataset.settings)}
         language = measured.get("language")
         if isinstance(language, dict):  # what the stage `language` measured, where the recipe has it
             language = language.get("language")
     if row["outcome"] == "kept":
-        text = texts.get(_known(row["shard"], row))
+        published = kept.get(_known(row["shard"], row), {})
+        text, cluster_size = published.get("text"), published.get(SIZE)
         no_text = None if text is not None else "not in data/: a failed run publishes none"
     elif dropped is not None:
         text = dropped["text"]
@@ -140,7 +144,7 @@ def _joined(dataset: Dataset, row: Row, measured: Row | None, dropped: Row | Non
     else:
         of = f"the {SAMPLES_PER_REASON} of its input that are stored for this reason"
         no_text = f"not among {of} (output.dropped_text: sample)"
-    return Found(row, signals, language, text, no_text, dataset.settings)
+    return Found(row, signals, language, text, no_text, cluster_size, dataset.settings)
 
 
 def _at_places(store: Store, file: File | None, records: Sequence[Row]) -> dict[Place, Row]:
@@ -153,20 +157,20 @@ def _at_places(store: Store, file: File | None, records: Sequence[Row]) -> dict[
     return {_place(row): row for row in rows if _place(row) in wanted}
 
 
-def _kept_texts(store: Store, dataset: Dataset, records: Sequence[Row]) -> dict[Known, str]:
-    """Texts of kept records; of several that share input, id and URL, the first one's."""
-    texts: dict[Known, str] = {}
+def _kept_rows(store: Store, dataset: Dataset, records: Sequence[Row]) -> dict[Known, Row]:
+    """Texts and cluster sizes of kept records; of several that share input, id and URL, the first one's."""
+    found: dict[Known, Row] = {}
     wanted = {_known(row["shard"], row) for row in records}
     shards, ids = (pa.array({each[at] for each in wanted}, pa.string()) for at in (0, 1))
     condition = pc.field("file_path").isin(shards) & pc.field("id").isin(ids)
     for file in dataset.listed("data") if records else ():
-        for batch in _scan(store, file, ["file_path", "id", "url", "text"], condition):
+        for batch in _scan(store, file, ["file_path", "id", "url", "text", SIZE], condition):
             for row in batch.to_pylist():
                 if (known := _known(row["file_path"], row)) in wanted:
-                    texts.setdefault(known, row["text"])
-        if len(texts) == len(wanted):
+                    found.setdefault(known, row)
+        if len(found) == len(wanted):
             break
-    return texts
+    return found
 
 
 def _scan(

@@ -25,6 +25,8 @@ UNREADABLE = (pa.ArrowException, OSError, ValueError)
 PLACE = ("offset", "ordinal")
 SAME = ("id", "url", "media")
 """What a ledger row and a data row of one record share."""
+WINDOW = 10_000
+"""Rows of a ledger in memory at a time."""
 _BUFFER = 2**20  # of a column chunk at a time, whatever size the file says it has
 _MAX_LINE = 500
 

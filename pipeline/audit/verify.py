@@ -1,9 +1,10 @@
 """`crawlmill verify`: is a dataset what its manifest says it is?
 
 Recomputed are the bytes and sha256 of every listed file, every count, and the account of every record
-(`pipeline.audit.account`, `pipeline.audit.kept`). All that differs is reported, not the first of it. `report.html` and
-`README.md` are not looked at, since they can be written again; nor is `.work/`. A file that storage will not give is a
-difference like one that is gone: what cannot be read cannot be confirmed.
+(`pipeline.audit.account`, `pipeline.audit.kept`), with what duplicates say they repeat (`pipeline.audit.duplicates`).
+All that differs is reported, not the first of it. `report.html` and `README.md` are not looked at, since they can be
+written again; nor is `.work/`. A file that storage will not give is a difference like one that is gone: what cannot be
+read cannot be confirmed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 
 from pipeline.audit.account import Left, Recount, recount
 from pipeline.audit.dataset import PUBLIC, Counts, DamagedManifest, Dataset, File, open_dataset
+from pipeline.audit.duplicates import Duplicates
 from pipeline.audit.kept import compare_data
 from pipeline.audit.rows import Difference, RowSum
 from pipeline.faults import MissingFile, StoreError
@@ -140,11 +142,13 @@ def _account(store: Store, dataset: Dataset, there: set[str]) -> Iterator[Differ
     said = {shard.path: shard for shard in dataset.shards}
     kept: dict[str, RowSum] = {}
     left: Counter[Left] = Counter()
+    duplicates = Duplicates(dataset)
     whole = {file.path for file in dataset.listed("ledger")} <= there
     for file in dataset.listed("ledger"):
         if file.path not in there:
             continue
-        found = recount(store, dataset, file, beside.get(("signals", file.part)), beside.get(("dropped", file.part)))
+        also = (beside.get((kind, file.part)) for kind in ("signals", "dropped"))
+        found = recount(store, dataset, duplicates, file, *also)
         yield from found.problems
         whole &= found.whole
         if not found.whole or found.shard is None:
@@ -157,6 +161,8 @@ def _account(store: Store, dataset: Dataset, there: set[str]) -> Iterator[Differ
         left.update(found.left)
         yield from _counts(file, found, said[found.shard])
     if whole:
+        for file in dataset.listed("ledger"):
+            yield from duplicates.unfounded(store, file)
         for path in said.keys() - kept.keys():
             if said[path].read:
                 yield Difference(FILE, f"shards: {path} has no ledger")
@@ -166,7 +172,7 @@ def _account(store: Store, dataset: Dataset, there: set[str]) -> Iterator[Differ
                 what = f"{drop.outcome} by {drop.stage} for {drop.reason}"
                 yield Difference(FILE, f"drops: {drop.count:,} {what}; the ledgers have {counted:,}")
     if dataset.state == "complete":
-        yield from compare_data(store, dataset, kept, there)
+        yield from compare_data(store, dataset, kept, duplicates if whole else None, there)
 
 
 def _counts(file: File, found: Recount, said: Counts) -> Iterator[Difference]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64encode
+from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from pipeline.report import figures, shape
+from pipeline.report.duplicates import Piece, duplicate_reasons, duplicates_of
 from pipeline.report.samples import EXCERPT, Sample, Samples, read_samples
 from pipeline.report.shape import Manifest
 from pipeline.report.visible import clipped, line, visible
@@ -41,7 +43,7 @@ def write_report(store: Store) -> None:
     """Write `report.html` beside the `manifest.json` of a run. Raises what the store and the Parquet reader raise."""
     manifest = json.loads(store.read_bytes("manifest.json"))
     data = [file["path"] for file in shape.data_files(manifest)]
-    samples = read_samples(store, data, shape.shown_reasons(manifest))
+    samples = read_samples(store, data, shape.shown_reasons(manifest), duplicate_reasons(manifest))
     store.write_atomic("report.html", render(manifest, samples).encode())
 
 
@@ -62,6 +64,7 @@ def render(manifest: Manifest, samples: Samples) -> str:
             anchors={reason: f"reason-{n}" for n, reason in enumerate(shape.shown_reasons(manifest), 1)},
             languages=shape.top(manifest["languages"], "measured"),
             domains=shape.top(manifest.get("domains", ()), "read"),
+            duplicates=duplicates_of(manifest),
             shards=shape.shards(manifest),
             damage=shape.damage(manifest),
             data=shape.data_files(manifest),
@@ -91,6 +94,7 @@ def _environment() -> Environment:
         "value": _value,
         "job": _job,
         "excerpt": _excerpt,
+        "marked": _marked,
     }
     environment.globals |= {"share": figures.share, "percent": _percent, "bytes_lost": shape.bytes_lost}
     return environment
@@ -142,5 +146,18 @@ def _job(job: Any) -> Markup:
 
 def _excerpt(sample: Sample, limit: int) -> Markup:
     """The beginning of a text, its lines kept, runs of empty lines folded into one."""
-    text = re.sub(r"\n(?:[ \t\r]*\n)+", "\n\n", (sample.text or "")[:limit].strip())
-    return escape(visible(text, lines=True))
+    return escape(visible(_folded((sample.text or "")[:limit].strip()), lines=True))
+
+
+def _folded(text: str) -> str:
+    return re.sub(r"\n(?:[ \t\r]*\n)+", "\n\n", text)
+
+
+def _marked(pieces: Sequence[Piece]) -> Markup:
+    """A text whose pieces that another text has not stand out."""
+    return Markup("").join(_piece(shared, visible(_folded(text), lines=True)) for shared, text in pieces)
+
+
+def _piece(shared: bool, text: str) -> Markup:
+    own = text.rstrip()
+    return escape(text) if shared else Markup("<mark>{}</mark>{}").format(own, text[len(own) :])

@@ -1,8 +1,9 @@
 """The records that a report shows, read from a run's Parquet files in bounded memory.
 
 Of the dropped, the 20 with the lowest draw (`sample`) for each stage and reason: a first pass looks at three narrow
-columns only, a second reads the rows that won. Of the kept, a few rows of the first row group of a few files. A text is
-cut where it is read, so that one huge record costs one excerpt.
+columns only, a second reads the rows that won. What a duplicate repeats is said by the ledger alone, which is read for
+those that won. Of the kept, a few rows of the first row group of a few files. A text is cut where it is read, so that
+one huge record costs one excerpt.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +50,14 @@ class Samples:
     kept: Sequence[Sample] = ()
 
 
-def read_samples(store: Store, data: Sequence[str], reasons: Collection[Reason]) -> Samples:
-    """Samples of the dropped records of `reasons`, and of the kept records in the Parquet files `data`."""
-    return Samples(_read_dropped(store, reasons), _read_kept(store, data))
+def read_samples(
+    store: Store, data: Sequence[str], reasons: Collection[Reason], duplicates: Collection[Reason] = ()
+) -> Samples:
+    """Samples of the dropped records of `reasons`, and of the kept records in the Parquet files `data`.
+
+    Those of `duplicates` come with the column duplicate_of: the id of what they repeat.
+    """
+    return Samples(_read_dropped(store, reasons, duplicates), _read_kept(store, data))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -64,7 +70,9 @@ class _Place:
     row: int
 
 
-def _read_dropped(store: Store, reasons: Collection[Reason]) -> dict[Reason, list[Sample]]:
+def _read_dropped(
+    store: Store, reasons: Collection[Reason], duplicates: Collection[Reason]
+) -> dict[Reason, list[Sample]]:
     paths = sorted(path for path in store.list("dropped") if path.endswith(".parquet"))
     heaps: dict[Reason, list[_Place]] = {reason: [] for reason in reasons}
     for path in paths:
@@ -77,15 +85,32 @@ def _read_dropped(store: Store, reasons: Collection[Reason]) -> dict[Reason, lis
             rows[place.path][place.group][place.row] = (reason, rank)
     found: dict[Reason, list[tuple[int, Sample]]] = defaultdict(list)
     for path, groups in sorted(rows.items()):
+        here: list[tuple[Reason, int, Sample]] = []
         with store.open_read(path) as source:
             parquet = pq.ParquetFile(source)
             for group, wanted in sorted(groups.items()):
                 for row, sample in _rows(parquet, group, wanted):
-                    reason, rank = wanted[row]
-                    found[reason].append((rank, sample))
+                    here.append((*wanted[row], sample))
+        originals = _originals(store, path, [sample for reason, _, sample in here if reason in duplicates])
+        for reason, rank, sample in here:
+            if reason in duplicates:
+                named = {"duplicate_of": originals.get((sample.columns["offset"], sample.columns["ordinal"]))}
+                sample = replace(sample, columns={**sample.columns, **named})
+            found[reason].append((rank, sample))
     return {
         reason: [sample for _, sample in sorted(ranked, key=lambda pair: pair[0])] for reason, ranked in found.items()
     }
+
+
+def _originals(store: Store, path: str, samples: Sequence[Sample]) -> dict[tuple[int, int], str]:
+    """What some records of a dropped file repeat, by offset and ordinal, from the ledger of the same shard."""
+    if not samples:
+        return {}
+    offsets = {sample.columns["offset"] for sample in samples}
+    columns = ["offset", "ordinal", "duplicate_of"]
+    with store.open_read(f"ledger/{path.rpartition('/')[2]}") as source:
+        table = pq.read_table(source, columns=columns, filters=pc.field("offset").isin(offsets), use_threads=False)
+    return {(row["offset"], row["ordinal"]): row["duplicate_of"] for row in table.to_pylist()}
 
 
 def _draw(path: str, parquet: pq.ParquetFile, heaps: dict[Reason, list[_Place]]) -> None:

@@ -29,7 +29,7 @@ FLAGS = (
     "--disable-sync",
 )
 SECTIONS = [
-    *("account", "funnel", "drops", "languages", "domains", "shards"),
+    *("account", "funnel", "drops", "languages", "domains", "duplicates", "shards"),
     *("dropped-records", "kept-records", "recipe", "provenance"),
 ]
 
@@ -128,6 +128,19 @@ def test_reason_leads_to_its_records_by_keyboard(screen: Any, address: str) -> N
     (opened,) = screen.find_elements("css selector", "details[open]")
     assert "too_few_words" in opened.find_element("css selector", "summary").text
     assert len(opened.find_elements("css selector", "li")) == 20
+
+
+def test_members_of_a_cluster_stand_side_by_side_or_stacked(screen: Any, address: str) -> None:
+    screen.get(f"{address}/nice/report.html")
+    screen.execute_script("for (const d of document.querySelectorAll('details')) d.open = true")
+    pairs = screen.find_elements("css selector", "#duplicates .pair")
+    assert len(pairs) == 20
+    one, other = (each.rect for each in pairs[0].find_elements("xpath", "./div"))
+    wide = screen.execute_script("return innerWidth") > 600
+    assert (one["y"] == other["y"] and other["x"] >= one["x"] + one["width"]) == wide
+    assert (one["x"] == other["x"] and other["y"] >= one["y"] + one["height"]) == (not wide)
+    marks = [mark.text.strip() for mark in pairs[0].find_elements("css selector", "mark")]
+    assert {"The", "end", "Or", "not"} <= {word for mark in marks for word in mark.rstrip(".").split()}
 
 
 def test_text_of_a_right_to_left_page_keeps_its_direction(screen: Any, address: str) -> None:

@@ -92,7 +92,40 @@ def test_kept_records_come_with_their_texts(dataset: Path) -> None:
     texts = {(row["file_path"], row["id"]): row["text"] for row in rows(dataset, "data")}
     assert len(found) == len(texts) > 100
     assert all(each.text == texts[each.record["shard"], each.record["id"]] for each in found)
-    assert explain(found[0]) == "kept: no stage of 9 found fault with it"
+    sizes = {row["id"]: row["minhash_cluster_size"] for row in rows(dataset, "data")}
+    assert all(each.cluster_size == sizes[each.record["id"]] for each in found)
+    for size, others in ((1, ""), (2, "; 1 near duplicate left for it"), (4, "; 3 near duplicates left for it")):
+        of_size = next(each for each in found if each.cluster_size == size)
+        assert explain(of_size) == f"kept: no stage of 10 found fault with it{others}"
+        assert as_json(of_size)["cluster_size"] == size
+
+
+def test_a_duplicate_leads_to_what_it_repeats(dataset: Path) -> None:
+    for found in these(dataset, reason="near_duplicate"):
+        original, similarity = found.record["duplicate_of"], found.record["similarity"]
+        assert explain(found) == f"dropped by minhash: near_duplicate of {original}, similarity {similarity:.4g}"
+        assert found.cluster_size is None
+        (kept,) = these(dataset, id=original)
+        assert kept.cluster_size is not None
+        assert kept.cluster_size > 1
+
+
+@pytest.mark.parametrize(
+    ("record", "sentence"),
+    [
+        ({"threshold": 0.7, "similarity": 0.83}, "near_duplicate of <a>, similarity 0.83 (threshold 0.7)"),
+        ({"threshold": 0.7, "similarity": 0.70001}, "near_duplicate of <a>, similarity 0.70001 (threshold 0.7)"),
+        ({"reason": "duplicate_url", "similarity": None, "value": None}, "duplicate_url of <a>"),
+        (
+            {"reason": "duplicate_in_index", "detail": "CC-MAIN-2026-38", "similarity": 1.0},
+            "duplicate_in_index (CC-MAIN-2026-38) of <a>, similarity 1",
+        ),
+    ],
+)
+def test_how_a_duplicate_is_explained(dataset: Path, record: dict[str, Any], sentence: str) -> None:
+    found = these(dataset, reason="near_duplicate", limit=1)[0]
+    other = replace(found, record={**found.record, "duplicate_of": "<a>", **record})
+    assert explain(other) == f"dropped by minhash: {sentence}"
 
 
 def test_texts_of_records_that_left(dataset: Path) -> None:
@@ -190,7 +223,10 @@ ATTACKS = (
 @pytest.mark.parametrize("terminal", [False, True])
 def test_strangers_strings_are_inert(dataset: Path, attack: str, terminal: bool) -> None:
     found = these(dataset, reason="too_few_words", limit=1)[0]
-    record = {**found.record, **dict.fromkeys(("url", "id", "shard", "detail", "media", "stage", "reason"), attack)}
+    record = {
+        **found.record,
+        **dict.fromkeys(("url", "id", "shard", "detail", "media", "stage", "reason", "duplicate_of"), attack),
+    }
     signals = {attack: {attack: attack, "words": 3}}
     out = printed(replace(found, record=record, text=attack, signals=signals, language=attack), force_terminal=terminal)
     assert not UNSEEN.search(SGR.sub("", out))

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.flow import READ, Flow, Flowed
+from pipeline.ledger import signals_schema
 from stages.decision import Decision, Words, below
 from stages.edit.pii import Pii
 from stages.extract.html import ExtractHtml
@@ -204,10 +205,11 @@ def test_only_limits_a_stage_wherever_it_stands() -> None:
     assert not departures(run([MISBEHAVE, GopherQuality(only="pdf")], [record(0, "html", "say x")]))
 
 
-def signals(flow: Flow, flowed: Flowed) -> list[dict[str, Any]]:
+def signals(stages: list[Stage], flowed: Flowed) -> list[dict[str, Any]]:
     assert flowed.measured is not None
-    batch = flowed.measured.batch(flow.signals_schema)
-    assert batch.schema == flow.signals_schema
+    schema = signals_schema(stages)
+    batch = flowed.measured.batch(schema)
+    assert batch.schema == schema
     rows: list[dict[str, Any]] = batch.to_pylist()
     return rows
 
@@ -218,7 +220,7 @@ def test_rules_around_another_stage_make_one_row_of_signals_for_each_record() ->
     batch = pa.RecordBatch.from_pylist([record(n, "text", text) for n, text in enumerate(texts)], schema=RECORD)
     flow = Flow(stages)
     flowed = flow.run(batch, [None] * 4)
-    rows = signals(flow, flowed)
+    rows = signals(stages, flowed)
     assert [row["id"] for row in rows] == ["<0>", "<1>", "<2>", "<3>"]
     assert [row["gopher_quality"]["words"] for row in rows][1] == 2
     assert [row["gopher_quality"] is None for row in rows] == [False] * 4  # rules side by side see every text
@@ -235,9 +237,9 @@ def test_a_rule_may_stand_once_for_each_media() -> None:
         FineWebQuality(),
     ]
     flow = Flow(stages)
-    assert flow.signals_schema.names.count("gopher_quality") == 1
+    assert signals_schema(stages).names.count("gopher_quality") == 1
     batch = pa.RecordBatch.from_pylist([record(0, "html", f"say {GOOD}"), record(1, "text", GOOD)], schema=RECORD)
-    rows = signals(flow, flow.run(batch, [None, None]))
+    rows = signals(stages, flow.run(batch, [None, None]))
     assert [row["gopher_quality"] is None for row in rows] == [False, True]
     assert [row["fineweb_quality"] is None for row in rows] == [False, False]
 

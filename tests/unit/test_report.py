@@ -24,7 +24,7 @@ from pipeline.store import Store
 
 ELEMENTS = re.compile(
     r"html|head|meta|link|title|style|body|header|main|nav|section|aside|p|h[123]|span|b|i|strong|a|d[ltd]|div|[uo]l|li"
-    r"|table|thead|tbody|t[rhd]|details|summary|pre|bdi|svg|rect"
+    r"|table|thead|tbody|t[rhd]|details|summary|pre|bdi|svg|rect|mark"
 )
 ATTRIBUTES = re.compile(
     r"lang|charset|http-equiv|content|name|rel|href|class|id|aria-(label|labelledby|hidden)|focusable|role|scope|tabindex"

@@ -22,7 +22,7 @@ from pipeline.exchange import gather, partition_of, scatter
 from pipeline.inputs import Input
 from pipeline.keys import record_keys
 from pipeline.pack import DATA, Part, Piece, plan_parts, write_part
-from pipeline.shard import KEPT, ShardReport, ShardTask, process_shard
+from pipeline.shard import KEPT, Segment, ShardReport, ShardTask, process_shard
 from pipeline.spec import ParquetSource
 from pipeline.store import Store
 from pipeline.writer import GroupWriter, Written, write_all
@@ -189,7 +189,7 @@ def test_whatever_a_source_calls_a_language_is_one_folder(store: Store, tmp_path
     pq.write_table(pa.table({"text": ["x"] * 6, "language": pa.array(languages, pa.string())}), path)
     source = ParquetSource(kind="parquet", paths=(str(path),))
     given = Input(path=str(path), kind="parquet", bytes=None, dump="", shard="in.parquet")
-    task = ShardTask(0, given, (), (), store, source, "none", ("language",))
+    task = ShardTask(0, given, (), (), store, source, "none", ("language",), Segment(0, 0))
     done = process_shard(task, lambda *_: None, LocalBudget(1))
     names = ["", "%C3%BC", "..%2Fup", "a%2Fb", "eng_Latn", "und_Zyyy"]
     assert sorted(done.kept_files) == [f"language={name}" for name in names]

@@ -1,0 +1,151 @@
+"""What an earlier segment left of a shard, followed in the order of reading, and the verdicts of the meeting between.
+
+The kept rows, the ledger, the signals and the dropped texts of a shard stand in the same order. They are followed side
+by side, some kept rows at a time, so that memory does not grow with the shard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.emission import SHARD_BITS, documents
+from pipeline.ledger import DROPPED, LEDGER, in_order
+from pipeline.store import Store
+from pipeline.writer import Written, read_batches
+from stages.stage import DEPARTED, RECORD, VERDICT, Meeting, with_column
+
+VERDICTS = pa.schema(
+    [
+        pa.field("doc", pa.uint64()),
+        pa.field("reason", pa.string()),  # null: it stays
+        pa.field("detail", pa.string()),
+        pa.field("duplicate_of", pa.string()),  # id of the record that it repeats
+        pa.field("similarity", pa.float64()),
+        pa.field("cluster_size", pa.int64()),  # of what stays: itself and what repeats it
+    ]
+)
+"""What a meeting decided; documents that it says nothing of stay, and are alone."""
+DUPLICATES = pa.schema([*DEPARTED, LEDGER.field("duplicate_of"), LEDGER.field("similarity")])
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What an earlier segment wrote of a shard, and what the meeting decided (None: nothing of this shard)."""
+
+    shard: int
+    kept: str
+    account: dict[str, Written]
+    verdicts: str | None
+
+
+@dataclass(frozen=True)
+class Window:
+    """Some rows: those that go on, those that the meeting dropped (DUPLICATES), and the account of those that left
+    before.
+    """
+
+    going_on: pa.RecordBatch
+    dropped: pa.RecordBatch
+    account: dict[str, pa.RecordBatch]
+
+
+def follow(store: Store, earlier: Earlier, meeting: Meeting, signals: pa.Schema) -> Iterator[Window]:
+    """All of a shard, window by window, in order."""
+    schemas = {"ledger": LEDGER, "signals": signals, "dropped": DROPPED}
+    beside = {
+        kind: InStep(read_batches(store, file.path), schemas[kind]) for kind, file in earlier.account.items()
+        if kind in schemas
+    }  # fmt: skip
+    judge = _Judge(store, earlier, meeting)
+    held: pa.RecordBatch | None = None
+    for batch in read_batches(store, earlier.kept):
+        if held is not None:
+            yield _window(held, judge, beside, last=False)
+        held = batch
+    yield _window(pa.RecordBatch.from_pylist([], schema=RECORD) if held is None else held, judge, beside, last=True)
+
+
+def _window(batch: pa.RecordBatch, judge: _Judge, beside: dict[str, InStep], last: bool) -> Window:
+    upto = None if last else (batch.column("offset")[-1].as_py(), batch.column("ordinal")[-1].as_py())
+    account = {kind: each.upto(upto) for kind, each in beside.items()}
+    if "ledger" in account:  # those that stood then are accounted for anew
+        account["ledger"] = account["ledger"].filter(pc.not_equal(account["ledger"].column("outcome"), "kept"))
+    return Window(*judge.part(batch), account)
+
+
+class InStep:
+    """Rows in the order of (offset, ordinal), taken up to a place."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> None:
+        self._batches, self._schema = batches, schema
+        self._held: pa.RecordBatch | None = None
+
+    def upto(self, last: tuple[int, int] | None) -> pa.RecordBatch:
+        """Rows that were not taken yet, up to and with the place `last`; None: all."""
+        taken = []
+        while (batch := self._held if self._held is not None else next(self._batches, None)) is not None:
+            cut = batch.num_rows
+            if last is not None:
+                offset, ordinal = (batch.column(name).to_numpy() for name in ("offset", "ordinal"))
+                cut = int(np.count_nonzero((offset < last[0]) | ((offset == last[0]) & (ordinal <= last[1]))))
+            taken.append(batch.slice(0, cut))
+            self._held = batch.slice(cut) if cut < batch.num_rows else None
+            if self._held is not None:
+                break
+        return in_order(taken, self._schema)
+
+
+class _Judge:
+    """The verdicts on a shard's records, which met in the order they stand in."""
+
+    def __init__(self, store: Store, earlier: Earlier, meeting: Meeting) -> None:
+        self._meeting, self._shard, self._met = meeting, earlier.shard, 0
+        self._verdicts = _verdicts(store, earlier)
+        self._docs = self._verdicts.column("doc").to_numpy()
+
+    def part(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+        """The rows that stay, and those that leave, of the next rows that met or passed by."""
+        met = np.ones(batch.num_rows, bool)
+        if self._meeting.only is not None:
+            met = np.array([media == self._meeting.only for media in batch.column("media").to_pylist()], bool)
+        docs = documents(self._shard, int(met.sum()), self._met)
+        self._met += len(docs)
+        rows = np.full(batch.num_rows, -1)
+        if len(self._docs):
+            at = np.minimum(np.searchsorted(self._docs, docs), len(self._docs) - 1)
+            rows[met] = np.where(self._docs[at] == docs, at, -1)
+        said = self._verdicts.take(pa.array(rows, mask=rows < 0))
+        leaves = said.column("reason").is_valid()
+        going_on = batch
+        if self._meeting.counts_clusters:
+            earlier = batch.column("minhash_cluster_size")  # of another media's meeting
+            sizes = pc.if_else(pa.array(met), said.column("cluster_size").fill_null(1), earlier)
+            going_on = with_column(batch, "minhash_cluster_size", sizes)
+        return going_on.filter(pc.invert(leaves)), _duplicates(batch.filter(leaves), said.filter(leaves), self._meeting)
+
+
+def _duplicates(batch: pa.RecordBatch, said: pa.RecordBatch, meeting: Meeting) -> pa.RecordBatch:
+    threshold = pa.array([meeting.least_similarity] * batch.num_rows, pa.float64())
+    verdict = [said.column("reason"), said.column("similarity"), threshold, said.column("detail")]
+    assert len(verdict) == len(VERDICT)
+    named = [said.column("duplicate_of"), said.column("similarity")]
+    return pa.RecordBatch.from_arrays([*batch.columns, *verdict, *named], schema=DUPLICATES)
+
+
+def _verdicts(store: Store, earlier: Earlier) -> pa.RecordBatch:
+    """Those on one shard, by document; the file has those of several."""
+    found = [pa.RecordBatch.from_pylist([], schema=VERDICTS)]
+    if earlier.verdicts is not None:
+        with store.open_read(earlier.verdicts) as stream:
+            reader = pa.ipc.open_file(stream)
+            for number in range(reader.num_record_batches):
+                batch = reader.get_batch(number)
+                shard = np.right_shift(batch.column("doc").to_numpy(), np.uint64(SHARD_BITS))
+                found.append(batch.filter(pa.array(shard == earlier.shard)))
+    verdicts = pa.concat_batches(found)
+    return verdicts.take(pc.sort_indices(verdicts.column("doc")))

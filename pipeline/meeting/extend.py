@@ -1,0 +1,132 @@
+"""What a run keeps goes into an index, for later snapshots to meet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, takewhile
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.exchange import Exchange, Hall, Source, Step
+from pipeline.index import Extension, Index, Version, numbers_of
+from pipeline.index_tables import File, write_partition
+from pipeline.meeting.near import Known
+from pipeline.shard import ShardReport
+from pipeline.store import Store
+from pipeline.writer import read_batches
+from stages.dedup.index import BANDS, REPRESENTATIVES, Layout, Settings, schema
+from stages.dedup.minhash import MinHash
+from stages.dedup.signature import band_keys, unpack
+
+_LISTED = pa.schema([pa.field("file", pa.string())])  # a File as JSON
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """Where a shard's records met, and where those lie that were kept in the end."""
+
+    emitted: str
+    kept: tuple[str, ...]
+
+
+def extend_index(
+    hall: Hall, stage: MinHash, root: str, met: Sequence[ShardReport], ended: Sequence[ShardReport], snapshot: str
+) -> Generator[Step, None, Version]:
+    """Add the records that are kept in the end to the index at `root`, under the digest of their inputs.
+
+    met: reports of the segment that ends at the meeting; ended: those of the last. Inputs that are in the index already
+    change nothing. Raises IndexFault, MeetingFailed and StoreError.
+    """
+    settings, name = settings_of(stage), extension_name(ended)
+    index = Index(root)
+    newest = index.latest(settings)
+    if newest is not None and any(each.name == name for each in newest.extensions):
+        return newest
+    kept = {report.number: tuple(file.path for file in report.kept_files.values()) for report in ended}
+    sources = [
+        Source(_Shard(report.files["emitted"].path, kept[report.number]), report.kept)
+        for report in met
+        if report.unreadable is None
+    ]
+    files: dict[str, tuple[File, ...]] = {}
+    for layout, rows, size in ((BANDS, stage.bands, 16), (REPRESENTATIVES, 1, 8 * stage.hashes + 160)):
+        exchange = Exchange(
+            name=f"index.{layout.name}",
+            emit=partial(_emit, stage, layout),
+            decide=partial(_write, root, name, layout, settings),
+            order=("key", "representative"),
+            row_bytes=size,
+            bounds=tuple(layout.bounds(part, settings.partitions)[0] for part in range(1, settings.partitions)),
+        )
+        found = yield from hall.run(exchange, [Source(each.item, each.rows * rows) for each in sources])
+        tables = hall.read(found.get("files", []))
+        listed = [File.model_validate_json(row) for table in tables for row in table["file"].to_pylist()]
+        files[layout.name] = tuple(sorted(listed, key=lambda file: file.partition))
+    extension = Extension(name=name, snapshot=snapshot, bands=files["bands"], representatives=files["representatives"])
+    return index.extend(extension, settings)
+
+
+def extension_name(reports: Sequence[ShardReport]) -> str:
+    """What a run adds to an index is known by: a digest of its inputs, whatever the recipe made of them."""
+    inputs = [[report.shard, report.sha256] for report in reports if report.unreadable is None]
+    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:32]
+
+
+def before(known: Known, reports: Sequence[ShardReport]) -> Known:
+    """What an index had before it was given these inputs: all, unless it was. So a run meets the same when repeated."""
+    own = extension_name(reports)
+    earlier = tuple(takewhile(lambda extension: extension.name != own, known.version.extensions))
+    return Known(known.root, replace(known.version, extensions=earlier))
+
+
+def settings_of(stage: MinHash) -> Settings:
+    """Those that an index must have for the stage to meet it."""
+    return Settings(ngram=stage.ngram, bands=stage.bands, rows=stage.rows)
+
+
+def _emit(stage: MinHash, layout: Layout, store: Store, shard: _Shard) -> Iterator[pa.Table]:
+    kept = np.concatenate([np.zeros(0, np.uint64), *_numbers(store, shard.kept)])
+    for batch in read_batches(store, shard.emitted):
+        here = np.isin(numbers_of(batch), kept) & batch.column("signature").is_valid().to_numpy(zero_copy_only=False)
+        rows = batch.filter(pa.array(here))
+        numbers = numbers_of(rows)
+        if layout == BANDS:
+            keys = band_keys(unpack(rows.column("signature")), stage.bands, stage.rows)
+            yield pa.table({"key": keys.reshape(-1), "representative": np.repeat(numbers, stage.bands)})
+        else:
+            columns = schema(layout, settings_of(stage))
+            given = {"representative": pa.array(numbers), "snapshot": rows.column("dump")}
+            table = pa.table([given.get(f.name, _column(rows, f.name)) for f in columns], schema=columns)
+            yield table.append_column("key", pa.array(numbers))
+
+
+def _column(rows: pa.RecordBatch, name: str) -> pa.Array | None:
+    return rows.column(name) if name in rows.schema.names else None
+
+
+def _numbers(store: Store, paths: Sequence[str]) -> Iterator[np.ndarray[tuple[int], np.dtype[np.uint64]]]:
+    for path in paths:
+        for batch in read_batches(store, path, ("shard", "offset", "ordinal")):
+            yield numbers_of(batch)
+
+
+def _write(
+    root: str, name: str, layout: Layout, settings: Settings, store: Store, windows: Iterator[pa.Table]
+) -> Iterator[tuple[str, pa.Table]]:
+    """One partition to the index; what is decided is the file that it made."""
+    first = next(windows)
+    columns = {"band_key": "key"} if layout == BANDS else {}
+    names = schema(layout, settings).names
+    tables = (
+        table.select([columns.get(each, each) for each in names]).rename_columns(names)
+        for table in chain([first], windows)
+    )
+    number = int(layout.partition(first["key"].to_numpy()[:1], settings.partitions)[0])
+    file = write_partition(Store(root), name, layout, settings, number, tables)
+    if file is not None:
+        yield "files", pa.table([[file.model_dump_json()]], schema=_LISTED)

@@ -1,0 +1,113 @@
+"""Holds the meeting that a stage asks for, and says what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.emission import SHARD_BITS
+from pipeline.exchange import Hall, Rows, Step
+from pipeline.meeting.exact import Emitted, exact_duplicates
+from pipeline.meeting.extend import before
+from pipeline.meeting.home import send_home
+from pipeline.meeting.near import Known, near_duplicates
+from pipeline.meeting.shelf import Shelf
+from pipeline.shard import ShardReport
+from stages.dedup.exact import Exact
+from stages.dedup.minhash import MinHash
+from stages.stage import Meeting
+
+MOST_CLUSTERS = 20
+EXCERPT = 2_000
+"""Characters of a member's text."""
+
+
+@dataclass(frozen=True)
+class Met:
+    """What came of a meeting. verdicts: the file for each shard that has any; clusters: the largest, as rows for the
+    manifest.
+    """
+
+    verdicts: dict[int, str]
+    alarms: list[str] = field(default_factory=list)
+    clusters: list[dict[str, Any]] = field(default_factory=list)
+
+
+def meet(
+    hall: Hall, stage: Meeting, reports: Sequence[ShardReport], folder: str, known: Known | None
+) -> Generator[Step, None, Met]:
+    """Hold a meeting of the shards whose reports lie in `folder`.
+
+    Raises MeetingFailed, and NotConverged where clusters do not come to an end.
+    """
+    emitted = [
+        Emitted(report.number, report.files["emitted"].path, report.files["emitted"].rows)
+        for report in reports
+        if report.unreadable is None
+    ]
+    if isinstance(stage, Exact):
+        verdicts = yield from exact_duplicates(hall, stage, emitted)
+        return Met((yield from send_home(hall, verdicts, emitted)))
+    assert isinstance(stage, MinHash)
+    earlier = before(known, reports) if known is not None else None
+    found = yield from near_duplicates(hall, stage, emitted, earlier, folder)
+    homes = yield from send_home(hall, found.get("verdicts", []), emitted)
+    shelf = Shelf(folder, stage.only, stage.ngram)
+    return Met(homes, _alarms(hall, stage, found), _largest(hall, shelf, found.get("largest", []), emitted))
+
+
+def _alarms(hall: Hall, stage: MinHash, found: dict[str, Sequence[Rows]]) -> list[str]:
+    alarms = []
+    sizes = [size for table in hall.read(found.get("oversize", [])) for size in table["size"].to_pylist()]
+    if sizes:
+        what = "1 band key is" if len(sizes) == 1 else f"{len(sizes):,} band keys are"
+        alarms.append(
+            f"minhash: {what} shared by more than bucket_cap ({stage.bucket_cap:,}) records, one by {max(sizes):,}:"
+            " is there boilerplate that extraction leaves in?"
+        )
+    crowded = [row for table in hall.read(found.get("crowded", [])) for row in table.to_pylist()]
+    if crowded:
+        most = max(crowded, key=lambda row: (row["members"], row["uncompared"]))
+        alarms.append(
+            f"minhash: in {len(crowded):,} clusters not all could be compared: of {most['members']:,} members"
+            f" {most['uncompared']:,} stay without having been compared with all others"
+        )
+    return alarms
+
+
+def _largest(hall: Hall, shelf: Shelf, rows: Sequence[Rows], emitted: Sequence[Emitted]) -> list[dict[str, Any]]:
+    """The largest clusters: who stays, one that left, and how similar they are."""
+    clusters = [row for table in hall.read(rows) for row in table.to_pylist()]
+    clusters.sort(key=lambda row: (-row["size"], row["kept"], row["other"]))
+    clusters = clusters[:MOST_CLUSTERS]
+    paths = {each.shard: each.path for each in emitted}
+    docs = sorted({row[which] for row in clusters for which in ("kept", "other")})
+    texts = {doc: text[:EXCERPT] for doc, text in shelf.texts(hall.store, docs)}
+    who = {doc: _who(hall, paths[doc >> SHARD_BITS], doc & (2**SHARD_BITS - 1)) for doc in docs}
+    return [
+        {
+            "size": row["size"],
+            "similarity": row["similarity"],
+            "kept": who[row["kept"]] | {"text": texts[row["kept"]]},
+            "other": who[row["other"]] | {"text": texts[row["other"]]},
+        }
+        for row in clusters
+    ]
+
+
+def _who(hall: Hall, path: str, row: int) -> dict[str, Any]:
+    """Place, id and URL of a document."""
+    with hall.store.open_read(path) as stream:
+        parquet = pq.ParquetFile(stream)
+        for group in range(parquet.num_row_groups):
+            rows = parquet.metadata.row_group(group).num_rows
+            if row < rows:
+                columns = ["id", "url", "shard", "offset", "ordinal"]
+                found: pa.Table = parquet.read_row_group(group, columns=columns).slice(row, 1)
+                return dict(found.to_pylist()[0])
+            row -= rows
+    raise IndexError(f"{path} has no such row")

@@ -1,0 +1,73 @@
+"""Texts of single records, from where the shards wrote what goes on: for what only the texts can decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.emission import SHARD_BITS
+from pipeline.shard import read_report
+from pipeline.store import Store
+from pipeline.writer import Written, read_batches
+from stages.dedup.shingles import Hashes, shingle_sets
+from stages.text.texts import Texts
+
+_TEXT = pa.schema([pa.field("text", pa.large_string())])
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Where the texts of a meeting are. reports: the folder of the shards' reports; only: the media that met."""
+
+    reports: str
+    only: str | None
+    ngram: int
+
+    def shingle_sets(self, store: Store, docs: Sequence[int]) -> list[Hashes]:
+        """The different shingles of each document, rising."""
+        found: dict[int, Hashes] = {}
+        for doc, text in self.texts(store, docs):
+            offsets, values = shingle_sets(
+                Texts(pa.RecordBatch.from_pylist([{"text": text}], schema=_TEXT)), self.ngram
+            )
+            found[doc] = values[offsets[0] : offsets[1]]
+        return [found[doc] for doc in docs]
+
+    def texts(self, store: Store, docs: Sequence[int]) -> Iterator[tuple[int, str]]:
+        """(document, text), each document once, in the order in which they lie."""
+        for shard, here in groupby(sorted(set(docs)), lambda doc: doc >> SHARD_BITS):
+            yield from self._of_shard(store, shard, list(here))
+
+    def _of_shard(self, store: Store, shard: int, docs: Sequence[int]) -> Iterator[tuple[int, str]]:
+        file = _kept_file(store, f"{self.reports}/{shard:05d}.json")
+        rows = np.array([doc & (2**SHARD_BITS - 1) for doc in docs])
+        if self.only is not None:
+            rows = _rows_of(store, file.path, self.only)[rows]
+        ends = np.cumsum([count for count, _ in file.groups])
+        groups = np.searchsorted(ends, rows, "right")
+        with store.open_read(file.path) as stream:
+            parquet = pq.ParquetFile(stream)
+            for group in np.unique(groups).tolist():
+                texts = parquet.read_row_group(group, columns=["text"], use_threads=False)["text"]
+                first = ends[group] - file.groups[group][0]
+                for at in np.flatnonzero(groups == group).tolist():
+                    yield docs[at], texts[int(rows[at] - first)].as_py()
+
+
+@lru_cache(maxsize=256)
+def _kept_file(store: Store, report: str) -> Written:
+    return read_report(store, report).kept_files[""]
+
+
+@lru_cache(maxsize=16)
+def _rows_of(store: Store, path: str, media: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The rows of a file that have a media."""
+    column = [batch.column("media") for batch in read_batches(store, path, ("media",))]
+    here = pa.chunked_array(column, pa.string()).to_numpy() == media
+    return np.flatnonzero(here)
