@@ -1,8 +1,8 @@
 """`crawlmill gc`: removes what dead attempts left behind, and nothing that a run still needs.
 
-That is: files of attempts that no report of a finished shard, and no finished step of a meeting, names (all of them once
-the run is complete), files that an atomic write did not live to finish, and traces of errors of shards that are done
-since. Public files and reports stay.
+That is: files of attempts that no report of a finished shard, and no finished step of a meeting, names (all of them
+once the run is complete), files that an atomic write did not live to finish, and traces of errors of shards that are
+done since. Public files and reports stay. Of an index across snapshots: files that no version lists.
 
 It must not run beside a live run, whose files look like a dead one's. So nothing goes within an hour of the last write
 under `.work/`. A slow shard may be silent for longer: this catches mistakes, and proves nothing. An object store does
@@ -21,6 +21,7 @@ from typing import Any
 
 from pipeline.audit.dataset import DamagedManifest, NotADataset, open_dataset
 from pipeline.faults import MissingFile
+from pipeline.index import VERSIONS, Index
 from pipeline.manifest import FILE
 from pipeline.plan import PLAN
 from pipeline.run import ERRORS
@@ -47,9 +48,13 @@ def collect(store: Store, *, force: bool = False, dry_run: bool = False) -> list
     Raises NotADataset where crawlmill wrote nothing, and ValueError where a report cannot be read and, unless `force`,
     where a run may be alive. Nothing was removed then.
     """
-    if not store.exists(PLAN) and not store.exists(FILE):
-        raise NotADataset(f"{store.root}: neither a dataset of crawlmill nor an attempt at one; nothing was removed")
-    litter = sorted(_litter(store))
+    if store.exists(PLAN) or store.exists(FILE):
+        litter = sorted(_litter(store))
+    elif store.list(VERSIONS):
+        litter = Index(store.root).garbage()
+    else:
+        what = "neither a dataset of crawlmill, nor an attempt at one, nor an index; nothing was removed"
+        raise NotADataset(f"{store.root}: {what}")
     if litter and not force:
         _refuse_if_alive(store, litter)
     removed = []

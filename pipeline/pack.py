@@ -1,5 +1,4 @@
-"""The last rewrite: kept rows of all shards into parts of the wanted size, in the order of inputs or shuffled by a
-seed.
+"""The last rewrite: kept rows of all shards into parts of the wanted size, in the order of inputs.
 
 Which rows make a part follows from the sizes that the shards reported, so the same job packs the same parts wherever it
 runs.
@@ -13,8 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.exchange import gather
-from pipeline.shard import DATA_GROUP_ROWS, KEPT, ShardReport
+from pipeline.shard import DATA_GROUP_ROWS, ShardReport
 from pipeline.store import Store
 from pipeline.writer import Written, write_all
 
@@ -41,11 +39,10 @@ class Piece:
 
 @dataclass(frozen=True)
 class Part:
-    """One file of `data/` to be: its rows lie in `pieces`. Shuffled parts take rows in the order of their keys."""
+    """One file of `data/` to be: its rows lie in `pieces`."""
 
     path: str
     pieces: tuple[Piece, ...]
-    seed: str | None = None
 
 
 def plan_parts(reports: Sequence[ShardReport], shard_bytes: int) -> list[Part]:
@@ -66,8 +63,8 @@ def part_path(partition: str, number: int) -> str:
 
 def write_part(store: Store, part: Part, attempt: str) -> Written:
     """Write one part under `attempt` (a path in `.work/`) and move it to its place."""
-    batches = _rows(store, part) if part.seed is None else gather(store, part.pieces, part.seed, KEPT)
-    written = write_all(store, attempt, DATA, DATA_GROUP_ROWS, (_published(batch) for batch in batches))
+    batches = (published(batch) for batch in _rows(store, part))
+    written = write_all(store, attempt, DATA, DATA_GROUP_ROWS, batches)
     store.move(attempt, part.path)
     return Written(part.path, written.rows, written.bytes, written.sha256, written.groups)
 
@@ -100,7 +97,7 @@ def _rows(store: Store, part: Part) -> Iterator[pa.RecordBatch]:
             yield from pq.ParquetFile(stream).iter_batches(DATA_GROUP_ROWS, row_groups=list(piece.groups))
 
 
-def _published(batch: pa.RecordBatch) -> pa.RecordBatch:
+def published(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The columns that users get."""
     given = {name: batch.column(name) for name in batch.schema.names} | {"file_path": batch.column("shard")}
     columns = [given.get(f.name, pa.nulls(batch.num_rows, f.type)) for f in DATA]

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from pipeline import exchange, manifest
+from pipeline import manifest
 from pipeline.assets import AssetError
 from pipeline.components import NotConverged
 from pipeline.engine import Context, Done, Engine, Progress
@@ -25,13 +25,12 @@ from pipeline.faults import StoreError
 from pipeline.index_tables import IndexFault
 from pipeline.meeting.extend import extend_index
 from pipeline.meeting.meet import Met, meet
-from pipeline.pack import Part, Piece, part_path, plan_parts, write_part
+from pipeline.pack import Part, plan_parts, write_part
 from pipeline.plan import PLAN, Plan, check_output
 from pipeline.report.card import write_card
 from pipeline.report.page import write_report
 from pipeline.shard import (
     ATTEMPTS,
-    KEPT,
     MEETINGS,
     REPORTS,
     AccountError,
@@ -41,6 +40,7 @@ from pipeline.shard import (
     process_shard,
     read_report,
 )
+from pipeline.shuffle import write_shuffled
 from pipeline.spec import JobError
 from pipeline.store import Store
 from pipeline.writer import Written
@@ -128,10 +128,7 @@ def run(plan: Plan, engine: Engine) -> Iterator[Event]:
     ordered, alarms = done.reports, done.alarms
     files = [asdict(file) for file in _publish_account(store, ordered)]
     if done.state == "complete":
-        parts: list[Written] = []
-        for written, total in _pack(plan, ordered, engine):
-            parts.append(written)
-            yield Packing(len(parts), total)
+        parts = yield from _pack(plan, ordered, engine)
         files = [asdict(file) for file in sorted(parts, key=lambda file: file.path)] + files
         _remove_strangers(store, {file["path"] for file in files})
         yield from _extend(plan, engine, done)
@@ -312,42 +309,24 @@ def _publish_account(store: Store, reports: Sequence[ShardReport]) -> list[Writt
     return published
 
 
-def _pack(plan: Plan, reports: Sequence[ShardReport], engine: Engine) -> Iterator[tuple[Written, int]]:
+def _pack(plan: Plan, reports: Sequence[ShardReport], engine: Engine) -> Generator[Event, None, list[Written]]:
+    """Write `data/`."""
     out, store = plan.job.output, plan.store
-    if out.shuffle is None:
-        parts = plan_parts(reports, out.shard_bytes)
-    else:
-        parts = list(_shuffled(plan, reports, engine, f"shuffle {out.shuffle}"))
+    if out.shuffle is not None:
+        hall = Hall(store, engine, f"{MEETINGS}/shuffle-{_digest(reports)}")
+        try:
+            return (yield from _told("data", write_shuffled(hall, reports, out.shuffle, out.shard_bytes)))
+        except MeetingFailed as error:
+            raise RunFailed(str(error)) from error
+    parts, written = plan_parts(reports, out.shard_bytes), []
     for done in _finished(engine, partial(_part, store), parts, lambda part: part.path):
-        yield done, len(parts)
+        written.append(done)
+        yield Packing(len(written), len(parts))
+    return written
 
 
 def _part(store: Store, part: Part, context: Context) -> Written:
     return write_part(store, part, f"{ATTEMPTS}/{part.path.replace('/', '.')}.{secrets.token_hex(6)}")
-
-
-def _shuffled(plan: Plan, reports: Sequence[ShardReport], engine: Engine, seed: str) -> Iterator[Part]:
-    """Scatter each shard's kept rows over as many parts as their size makes."""
-    for partition in sorted({name for report in reports for name in report.kept_files}):
-        files = [report.kept_files[partition] for report in reports if partition in report.kept_files]
-        count = max(1, -(-sum(file.bytes for file in files) // plan.job.output.shard_bytes))
-        work = partial(_scatter, plan.store, seed, count)
-        scattered = list(_finished(engine, work, [file.path for file in files if file.rows], str))
-        for number in range(count):
-            pieces = [
-                Piece(each.path, each.groups[number]) for each in sorted(scattered, key=_path) if each.groups[number]
-            ]
-            if pieces:
-                yield Part(part_path(partition, number), tuple(pieces), seed)
-
-
-def _scatter(store: Store, seed: str, partitions: int, source: str, context: Context) -> exchange.Scattered:
-    target = f"{source.removesuffix('.parquet')}.scattered.{secrets.token_hex(6)}.parquet"
-    return exchange.scatter(store, source, target, seed, partitions, KEPT)
-
-
-def _path(scattered: exchange.Scattered) -> str:
-    return scattered.path
 
 
 def _finished(engine: Engine, work: Any, items: Sequence[Any], label: Any) -> Iterator[Any]:

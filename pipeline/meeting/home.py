@@ -34,7 +34,7 @@ def send_home(
         name="home", emit=_by_document, decide=_as_they_come, order=("key",), row_bytes=96, bounds=shard_bounds(emitted)
     )
     files = (yield from hall.run(exchange, [Source(each, each.rows) for each in verdicts])).get("verdicts", [])
-    homes = {int(file.path.split(".")[-3]): file.path for file in files}
+    homes = {file.partition: file.path for file in files}
     return {
         each.shard: homes[each.shard // SHARDS_TOGETHER] for each in emitted if each.shard // SHARDS_TOGETHER in homes
     }

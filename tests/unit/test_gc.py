@@ -14,8 +14,10 @@ from pipeline.audit.dataset import NotADataset
 from pipeline.audit.verify import verify
 from pipeline.engine.inline import InlineEngine
 from pipeline.gc import Removed, collect
-from pipeline.run import ShardDone, run
+from pipeline.index import Extension, Index
+from pipeline.run import Exchanging, ShardDone, run
 from pipeline.store import Store
+from stages.dedup.index import Settings
 
 LITTER = {
     ".work/attempts/00003.0123456789ab.ledger.parquet": b"PAR1",
@@ -147,3 +149,38 @@ def test_an_object_store_wants_to_be_told(interrupted: Path) -> None:
         collect(store)
     assert {each.path for each in collect(store, force=True)} == LITTER.keys()
     assert set(store.list()) | set(store.partials()) == files(interrupted) - LITTER.keys()
+
+
+def test_what_a_meeting_goes_on_from_stays(dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    plan = plan_over(dataset.parent / "crawl", out, output={"shard_bytes": "20KB"})
+    for event in run(plan, InlineEngine(2.0)):
+        if isinstance(event, Exchanging) and event.phase == "clusters gather":
+            break
+    (meeting,) = (out / ".work" / "meetings").iterdir()
+    litter = meeting / "members" / "out" / "members.00000.0123456789abcdef.arrow"
+    litter.write_bytes(b"ARROW1")
+    before = {path for path in out.rglob("*") if path.is_file()}
+    age(out, hours=2)
+    assert Removed(str(litter.relative_to(out)), 6) in collect(Store(str(out)))
+    done = {path.name for path in meeting.glob("*.json")}
+    assert {"bands.json", "members.json", "clusters.scattered.json"} <= done
+    for _ in run(plan, InlineEngine(2.0)):
+        pass
+    assert list(verify(Store(str(out)))) == []
+    assert litter in before
+    assert (out / "data").exists()
+
+
+def test_an_index_is_rid_of_what_no_version_lists(tmp_path: Path) -> None:
+    index = Index(str(tmp_path))
+    settings = Settings(ngram=5, bands=14, rows=8)
+    index.extend(Extension(name="one", snapshot="", bands=(), representatives=()), settings)
+    litter = tmp_path / "extensions" / "two" / "bands" / "part-00003-0123456789abcdef.parquet"
+    litter.parent.mkdir(parents=True)
+    litter.write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match="within the last hour"):
+        collect(index.store)
+    age(tmp_path, hours=2)
+    assert collect(index.store) == [Removed(str(litter.relative_to(tmp_path)), 4)]
+    assert index.latest() is not None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Sequence
+import secrets
+from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,11 +19,13 @@ from hypothesis import strategies as st
 
 from pipeline import writer
 from pipeline.budget import LocalBudget
-from pipeline.exchange import gather, partition_of, scatter
+from pipeline.engine.inline import InlineEngine
+from pipeline.exchange import Hall, Step
 from pipeline.inputs import Input
 from pipeline.keys import record_keys
 from pipeline.pack import DATA, Part, Piece, plan_parts, write_part
 from pipeline.shard import KEPT, Segment, ShardReport, ShardTask, process_shard
+from pipeline.shuffle import write_shuffled
 from pipeline.spec import ParquetSource
 from pipeline.store import Store
 from pipeline.writer import GroupWriter, Written, write_all
@@ -229,18 +232,32 @@ def test_a_part_that_cannot_be_finished_leaves_no_public_file(store: Store) -> N
 # Shuffling
 
 
-def shuffled(store: Store, shards: dict[str, list[pa.RecordBatch]], seed: str, partitions: int) -> list[list[str]]:
-    """Ids of each partition, in order. `shards`: kept files by name."""
-    scattered = []
-    for name, batches in shards.items():
-        write_all(store, f"{name}.kept", KEPT, 4, batches)
-        scattered.append(scatter(store, f"{name}.kept", f"{name}.scattered", seed, partitions, KEPT))
-    found = []
-    for partition in range(partitions):
-        pieces = [Piece(each.path, each.groups[partition]) for each in scattered if each.groups[partition]]
-        batches = list(gather(store, pieces, seed, KEPT)) if pieces else []
-        found.append([id for batch in batches for id in batch.column("id").to_pylist()])
+def shuffled(store: Store, shards: list[list[pa.RecordBatch]], seed: int, parts: int) -> list[list[str]]:
+    """Ids of each part, in order. `shards`: batches of the kept file of each."""
+    reports = []
+    for number, batches in enumerate(shards):
+        written = write_all(store, f"{secrets.token_hex(4)}.kept", KEPT, 4, batches)
+        reports.append(ShardReport(number, f"s{number}", 0, kept_files={"": written}))
+    size = sum(report.kept_files[""].bytes for report in reports)
+    hall = Hall(store, InlineEngine(1), f".work/{secrets.token_hex(4)}", task_bytes=2000, batch_bytes=500)
+    made = ended(write_shuffled(hall, reports, seed, -(-size // parts)))
+    found: list[list[str]] = [[] for _ in range(parts)]
+    for part in made:
+        with store.open_read(part.path) as stream:
+            rows = pq.read_table(stream)["id"].to_pylist()
+        assert len(rows) == part.rows
+        found[int(part.path.removeprefix("data/part-").removesuffix(".parquet"))] = rows
     return found
+
+
+def ended(steps: Generator[Step, None, list[Written]]) -> list[Written]:
+    """What a generator returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            made: list[Written] = end.value
+            return made
 
 
 @settings(quick, max_examples=15)
@@ -249,18 +266,17 @@ def test_a_shuffle_is_the_same_however_rows_lie_in_files(
     store: Store, rows: int, sizes: list[int], partitions: int, order: list[int]
 ) -> None:
     batch = kept("a", [f"text {n}" for n in range(rows)])
-    whole = shuffled(store, {"w": [batch]}, "7", partitions)
+    whole = shuffled(store, [[batch]], 7, partitions)
     pieces = cut(batch, sizes)
-    names = [f"f{n}" for n in order][: len(pieces)]
-    parted = shuffled(store, {name: [piece] for name, piece in zip(names, pieces)}, "7", partitions)
+    parted = shuffled(store, [[pieces[at]] for at in order if at < len(pieces)], 7, partitions)
     assert parted == whole
     everywhere = [id for part in whole for id in part]
     assert sorted(everywhere) == sorted(batch.column("id").to_pylist())
 
 
 def test_a_shuffle_mixes_and_depends_on_its_seed(store: Store) -> None:
-    batches = {name: [kept(name, ["x"] * 60)] for name in "abc"}
-    one, other = (shuffled(store, batches, seed, 3) for seed in ("1", "2"))
+    batches = [[kept(name, ["x"] * 60)] for name in "abc"]
+    one, other = (shuffled(store, batches, seed, 3) for seed in (1, 2))
     rows = [id for part in one for id in part]
     assert rows != sorted(rows)
     assert one != other
@@ -269,22 +285,12 @@ def test_a_shuffle_mixes_and_depends_on_its_seed(store: Store) -> None:
 
 
 def test_rows_of_one_key_are_ordered_by_their_place(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.exchange.record_keys", lambda batch, seed: np.zeros(batch.num_rows, np.uint64))
+    monkeypatch.setattr("pipeline.shuffle.record_keys", lambda batch, seed: np.zeros(batch.num_rows, np.uint64))
     batch = kept("a", ["x"] * 9)
     reverse = batch.take(pa.array(range(8, -1, -1)))
-    assert shuffled(store, {"f": [reverse.slice(0, 4)], "e": [reverse.slice(4)]}, "1", 2) == [
-        batch.column("id").to_pylist(),
-        [],
-    ]
-
-
-@settings(deadline=None)
-@given(st.integers(1, 2000), st.lists(st.integers(0, 2**64 - 1)))
-def test_every_key_has_its_partition(partitions: int, keys: list[int]) -> None:
-    found = partition_of(np.array([0, *sorted(keys), 2**64 - 1], np.uint64), partitions)
-    assert found[0] == 0
-    assert found[-1] == partitions - 1
-    assert (np.diff(found) >= 0).all()
+    ids = batch.column("id").to_pylist()
+    assert shuffled(store, [[reverse]], 1, 2) == [ids, []]
+    assert shuffled(store, [[reverse.slice(0, 4)], [reverse.slice(4)]], 1, 2) == [[*ids[5:], *ids[:5]], []]
 
 
 PINNED = [16_602_827_336_293_667_984, 15_392_798_371_664_700_596, 7_259_149_773_668_328_177, 1_233_084_970_909_786_048]
