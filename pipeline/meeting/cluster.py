@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from pipeline.carry import VERDICTS
 from pipeline.meeting.exact import firsts
-from pipeline.meeting.shelf import Shelf
+from pipeline.meeting.shelf import Shelf, sets_of
 from pipeline.store import Store
 from stages.decision import Bools
 from stages.dedup.index import Numbers
@@ -56,6 +56,7 @@ class Rows:
     signatures: Hashes  # [n, k]
     ids: Any
     dumps: Any
+    texts: Any  # None where a text is long, or nobody wants it
 
     @classmethod
     def of(cls, table: pa.Table, k: int) -> Rows:
@@ -68,6 +69,7 @@ class Rows:
             signatures=unpack(signatures),
             ids=table["id"].to_numpy(),
             dumps=table["dump"].to_numpy(),
+            texts=table["text"].to_numpy(),
         )
 
     def __len__(self) -> int:
@@ -149,8 +151,9 @@ class _Cluster:
         self._ghosts = np.zeros(0, np.uint64)
         self._members = self._uncompared = 0
         self._leaders: list[_Leader] = []
-        self._signatures: Hashes = np.zeros((0, stage.hashes), np.uint64)  # of the first MOST_LEADERS
-        self._sets: list[Hashes | None] = []  # theirs, as far as they were asked for
+        self._signatures: Hashes = np.zeros((0, stage.hashes), np.uint64)  # of those that lead, as all that follows
+        self._texts: list[str | None] = []
+        self._sets: list[Hashes | None] = []  # as far as they were asked for
         self._known: dict[tuple[int, int], tuple[int, float]] = {}  # words seen: their leader, their similarity to it
         self._held: Rows | None = None
 
@@ -158,7 +161,7 @@ class _Cluster:
         """The next rows."""
         self._ghosts = np.union1d(self._ghosts, rows.docs[rows.parts == GHOST])
         earlier = rows.take(rows.parts == REPRESENTATIVE)
-        self._lead(earlier.take(~np.isin(earlier.docs, self._ghosts)), [None] * len(earlier), of_index=True)
+        self._lead(earlier.take(~np.isin(earlier.docs, self._ghosts)), of_index=True)
         members = rows.take(rows.parts == MEMBER)
         self._members += len(members)
         self._held = members if self._held is None else self._held.joined(members)
@@ -174,7 +177,7 @@ class _Cluster:
             if leader.dump is None and leader.first is not None:
                 found.verdicts.append((leader.doc, None, None, None, None, leader.size))
                 found.clusters.append((leader.size, leader.doc, *leader.first))
-        if self._uncompared:
+        if self._uncompared and self._stage.verify:
             found.crowded.append((self._members, self._uncompared))
 
     def _decide(self, block: Rows, found: _Found) -> None:
@@ -201,7 +204,7 @@ class _Cluster:
         """All repeat the first."""
         start = 0
         if not self._leaders:
-            self._lead(block.take(slice(0, 1)), [None])
+            self._lead(block.take(slice(0, 1)))
             start = 1
         similarities = estimate(self._signatures[:1], block.signatures)
         for row in range(start, len(block)):
@@ -209,9 +212,9 @@ class _Cluster:
 
     def _resolve(self, block: Rows, words: Sequence[tuple[int, int]], found: _Found) -> None:
         """Compare members of different words with those that lead, and with one another."""
-        leading = len(self._signatures)
+        leading = len(self._leaders)
         signatures = np.concatenate([self._signatures, block.signatures])
-        blind = np.array([each.dump is not None for each in self._leaders[:leading]] + [False] * len(block), bool)
+        blind = np.array([each.dump is not None for each in self._leaders] + [False] * len(block), bool)
         fixed = np.arange(len(signatures)) < leading
         sets = self._sets_for(signatures, fixed, blind, block)
         offsets = np.cumsum([0, *(0 if each is None else len(each) for each in sets)])
@@ -221,32 +224,44 @@ class _Cluster:
         for row, word in enumerate(words):
             at = leading + row
             if leader[at] != at:
-                self._learn(word, places[int(leader[at])], float(similarity[at]))
-                self._repeats(found, block, row, places[int(leader[at])], float(similarity[at]))
-                continue
-            places[at] = len(self._leaders)
-            self._lead(block.take(slice(row, row + 1)), [sets[at]])
-            self._learn(word, places[at], 1.0)
+                whom = places.get(int(leader[at]))
+                if whom is None:  # one that found no room
+                    self._uncompared += 1
+                    continue
+                self._learn(word, whom, float(similarity[at]))
+                self._repeats(found, block, row, whom, float(similarity[at]))
+            elif self._lead(block.take(slice(row, row + 1)), sets[at]):
+                places[at] = len(self._leaders) - 1
+                self._learn(word, places[at], 1.0)
 
     def _sets_for(self, signatures: Hashes, fixed: Bools, blind: Bools, block: Rows) -> list[Hashes | None]:
         """Shingle sets of the rows that are too close to tell, read where they were not before."""
-        leading = len(self._signatures)
+        leading = len(self._leaders)
         sets: list[Hashes | None] = [*self._sets, *([None] * len(block))]
-        docs = [leader.doc for leader in self._leaders[:leading]] + block.docs.tolist()
         asked = np.flatnonzero(needs_sets(signatures, fixed, self._stage.threshold, blind))
         unread = [int(row) for row in asked if sets[row] is None]
-        for row, shingles in zip(unread, self._shelf.shingle_sets(self._store, [docs[row] for row in unread])):
+        texts = {row: self._texts[row] if row < leading else block.texts[row - leading] for row in unread}
+        carried = {row: text for row, text in texts.items() if text is not None}
+        sets_read = dict(zip(carried, sets_of(list(carried.values()), self._stage.ngram)))
+        docs = {row: self._leaders[row].doc if row < leading else int(block.docs[row - leading]) for row in unread}
+        far = [row for row in unread if row not in carried]
+        sets_read |= zip(far, self._shelf.shingle_sets(self._store, [docs[row] for row in far]))
+        for row, shingles in sets_read.items():
             sets[row] = shingles
         self._sets = sets[:leading]
         return sets
 
-    def _lead(self, rows: Rows, sets: Sequence[Hashes | None], of_index: bool = False) -> None:
-        room = max(0, MOST_LEADERS - len(self._signatures))
-        self._signatures = np.concatenate([self._signatures, rows.signatures[:room]])
-        self._sets += sets[: min(room, len(rows))]
+    def _lead(self, rows: Rows, shingles: Hashes | None = None, of_index: bool = False) -> bool:
+        """Let members, or representatives, lead from now on, as far as there is room; says whether there was."""
+        room = max(0, MOST_LEADERS - len(self._leaders))
         self._uncompared += max(0, len(rows) - room)
+        rows = rows.take(slice(0, room))
+        self._signatures = np.concatenate([self._signatures, rows.signatures])
+        self._texts += rows.texts.tolist()
+        self._sets += [shingles] * len(rows)
         for doc, name, dump in zip(rows.docs.tolist(), rows.ids, rows.dumps):
             self._leaders.append(_Leader(doc, name, (dump or "") if of_index else None))
+        return room > 0
 
     def _learn(self, word: tuple[int, int], leader: int, similarity: float) -> None:
         if len(self._known) < MOST_DIGESTS:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +34,13 @@ from stages.dedup.signature import band_keys, unpack
 
 BAND_BYTES = 16
 LABEL_BYTES = 16
+MEMBER_BYTES = 128
+"""And what its signature has."""
+ROWS_TOGETHER = 1_000
+CARRIED = 2**14
+"""Characters of the longest text that comes to its cluster; longer ones are read where they are asked for."""
+TEXT_BYTES = 5_000
+"""Of an extracted page, about."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +63,13 @@ def near_duplicates(
     ranges = _index_ranges(known) if known is not None else []
     sources += [Source(each, each.rows) for each in ranges]
     met = yield from hall.run(bucket_edges("bands", partial(_bands, stage), stage.bucket_cap), sources)
+    shelf = Shelf(reports, stage.only, stage.ngram)
     labels = yield from components(hall, met.get("edges", []))
     members = yield from hall.run(
         Exchange(
             name="members",
             emit=_labels,
-            decide=partial(_members, stage, {each.shard: each.path for each in emitted}, known),
+            decide=partial(_members, stage, {each.shard: each.path for each in emitted}, shelf, known),
             order=("key", "label"),
             row_bytes=LABEL_BYTES,
             bounds=shard_bounds(emitted, known is not None),
@@ -68,14 +77,13 @@ def near_duplicates(
         [Source(each, each.rows) for each in labels],
     )
     hall.discard(labels)
-    shelf = Shelf(reports, stage.only, stage.ngram)
     verdicts = yield from hall.run(
         Exchange(
             name="clusters",
             emit=read_rows,
             decide=partial(decide_clusters, stage, shelf),
             order=("key", "part", "rank", "doc"),
-            row_bytes=8 * stage.hashes + 128,
+            row_bytes=8 * stage.hashes + MEMBER_BYTES + (TEXT_BYTES if stage.verify else 0),
         ),
         [Source(each, each.rows) for each in members.get("members", [])],
     )
@@ -133,12 +141,13 @@ def _member_schema(stage: MinHash) -> pa.Schema:
             pa.field("id", pa.string()),
             pa.field("dump", pa.string()),
             pa.field("signature", pa.binary(8 * stage.hashes)),
+            pa.field("text", pa.large_string()),  # where pairs are verified, and it is no longer than CARRIED
         ]
     )
 
 
 def _members(
-    stage: MinHash, paths: dict[int, str], known: Known | None, store: Store, windows: Iterator[pa.Table]
+    stage: MinHash, paths: dict[int, str], shelf: Shelf, known: Known | None, store: Store, windows: Iterator[pa.Table]
 ) -> Iterator[tuple[str, pa.Table]]:
     """Labelled documents with what their shards' files, or the index, have on them."""
     schema = _member_schema(stage)
@@ -147,27 +156,42 @@ def _members(
         shards = np.right_shift(docs, np.uint64(SHARD_BITS))
         own = int(np.searchsorted(docs, np.uint64(index.FIRST)))
         for shard in np.unique(shards[:own]).tolist():
-            start, stop = np.searchsorted(shards, [shard, shard + 1])
-            yield from _of_shard(store, schema, paths[shard], docs[start:stop], clusters[start:stop], known is not None)
+            here = slice(*np.searchsorted(shards, [shard, shard + 1]))
+            texts = shelf.texts(store, docs[here].tolist()) if stage.verify else iter(())
+            ghosts = known is not None
+            for rows in _of_shard(store, schema, paths[shard], docs[here], clusters[here], texts, ghosts):
+                yield "members", rows
         if known is not None and own < len(docs):
             yield "members", _of_index(schema, known, docs[own:], clusters[own:])
 
 
 def _of_shard(
-    store: Store, schema: pa.Schema, path: str, docs: index.Numbers, clusters: index.Numbers, ghosts: bool
-) -> Iterator[tuple[str, pa.Table]]:
+    store: Store,
+    schema: pa.Schema,
+    path: str,
+    docs: index.Numbers,
+    clusters: index.Numbers,
+    texts: Iterator[tuple[int, str]],
+    ghosts: bool,
+) -> Iterator[pa.Table]:
+    """Members, and with `ghosts` the numbers that they have in an index; texts: of all of them in order, or none."""
     wanted = docs & np.uint64(2**SHARD_BITS - 1)
     first = 0
     for batch in read_batches(store, path):
         start, stop = np.searchsorted(wanted, [first, first + batch.num_rows])
         rows = batch.take(pa.array(wanted[start:stop] - np.uint64(first)))
         first += batch.num_rows
-        given = {"key": pa.array(clusters[start:stop]), "doc": pa.array(docs[start:stop])}
-        yield "members", _table(schema, rows, {**given, "part": _part(MEMBER, rows.num_rows)})
-        if ghosts:
-            ghost = {**given, "doc": pa.array(numbers_of(rows)), "part": _part(GHOST, rows.num_rows)}
-            bare = rows.select([])
-            yield "members", _table(schema, bare, ghost)
+        for at in range(0, rows.num_rows, ROWS_TOGETHER):
+            part = rows.slice(at, ROWS_TOGETHER)
+            here = slice(start + at, start + at + part.num_rows)
+            carried = [text if len(text) <= CARRIED else None for _, text in islice(texts, part.num_rows)]
+            given = {"key": pa.array(clusters[here]), "doc": pa.array(docs[here]), "part": _part(MEMBER, part.num_rows)}
+            if carried:
+                given["text"] = pa.array(carried, pa.large_string())
+            yield _table(schema, part, given)
+            if ghosts:
+                numbers = {"doc": pa.array(numbers_of(part)), "part": _part(GHOST, part.num_rows)}
+                yield _table(schema, part.select([]), {"key": given["key"], **numbers})
 
 
 def _of_index(schema: pa.Schema, known: Known, docs: index.Numbers, clusters: index.Numbers) -> pa.Table:

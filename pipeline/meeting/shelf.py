@@ -1,11 +1,11 @@
-"""Texts of single records, from where the shards wrote what goes on: for what only the texts can decide."""
+"""Texts of some records, from where the shards wrote what goes on: for what only the texts can decide."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -31,12 +31,7 @@ class Shelf:
 
     def shingle_sets(self, store: Store, docs: Sequence[int]) -> list[Hashes]:
         """The different shingles of each document, rising."""
-        found: dict[int, Hashes] = {}
-        for doc, text in self.texts(store, docs):
-            offsets, values = shingle_sets(
-                Texts(pa.RecordBatch.from_pylist([{"text": text}], schema=_TEXT)), self.ngram
-            )
-            found[doc] = values[offsets[0] : offsets[1]]
+        found = {doc: sets_of([text], self.ngram)[0] for doc, text in self.texts(store, docs)}
         return [found[doc] for doc in docs]
 
     def texts(self, store: Store, docs: Sequence[int]) -> Iterator[tuple[int, str]]:
@@ -58,6 +53,13 @@ class Shelf:
                 first = ends[group] - file.groups[group][0]
                 for at in np.flatnonzero(groups == group).tolist():
                     yield docs[at], texts[int(rows[at] - first)].as_py()
+
+
+def sets_of(texts: Sequence[str], ngram: int) -> list[Hashes]:
+    """The different shingles of each text, rising."""
+    batch = pa.RecordBatch.from_arrays([pa.array(texts, pa.large_string())], schema=_TEXT)
+    offsets, values = shingle_sets(Texts(batch), ngram)
+    return [values[start:end] for start, end in pairwise(offsets)]
 
 
 @lru_cache(maxsize=256)
