@@ -25,8 +25,8 @@ from pipeline.index import VERSIONS, Index
 from pipeline.manifest import FILE
 from pipeline.plan import PLAN
 from pipeline.run import ERRORS
-from pipeline.shard import ATTEMPTS, MEETINGS, REPORTS, read_report
 from pipeline.store import Store
+from pipeline.tasks import ATTEMPTS, MEETINGS, REPORTS, read_report
 
 QUIET_SECONDS = 3600
 _OURS = re.compile(

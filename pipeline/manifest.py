@@ -13,8 +13,8 @@ from pipeline import assets
 from pipeline.faults import blaming
 from pipeline.flow import READ
 from pipeline.plan import Plan, versions
-from pipeline.shard import ShardReport
 from pipeline.store import Store
+from pipeline.tasks import ShardReport
 
 FILE = "manifest.json"
 MAX_DOMAINS = 50

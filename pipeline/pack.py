@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.shard import DATA_GROUP_ROWS, ShardReport
 from pipeline.store import Store
+from pipeline.tasks import DATA_GROUP_ROWS, ShardReport
 from pipeline.writer import Written, write_all
 
 DATA = pa.schema(

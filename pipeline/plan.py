@@ -20,10 +20,10 @@ from pipeline.faults import InputError, StoreError
 from pipeline.index import Index, Version
 from pipeline.inputs import Input, list_inputs
 from pipeline.meeting.extend import settings_of
-from pipeline.meeting.near import Known
-from pipeline.shard import Segment, ShardTask
+from pipeline.meeting.members import Known
 from pipeline.spec import Job, JobError, ParquetSource, load_job, load_stages
 from pipeline.store import Store
+from pipeline.tasks import Segment, ShardTask
 from stages.dedup.minhash import MinHash
 from stages.stage import Meeting, Stage
 from stages.tokens import TokenCount

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from pipeline.events import Event, Exchanging, Finished, Packing, ShardDone, Started, Working
 from pipeline.plan import Plan
 from pipeline.printing import console
-from pipeline.run import Event, Exchanging, Finished, Packing, ShardDone, Started, Working
 
 LOG_SECONDS = 30
 """Without a terminal a line of progress is printed so often."""

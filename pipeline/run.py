@@ -20,86 +20,30 @@ from pipeline import manifest
 from pipeline.assets import AssetError
 from pipeline.components import NotConverged
 from pipeline.engine import Context, Done, Engine, Progress
+from pipeline.events import Event, Exchanging, Finished, Packing, ShardDone, Started, Working
 from pipeline.exchange import Hall, MeetingFailed, Step
 from pipeline.faults import StoreError
 from pipeline.index_tables import IndexFault
 from pipeline.meeting.extend import extend_index
-from pipeline.meeting.meet import Met, meet
+from pipeline.meeting.meet import Met, as_published, meet
 from pipeline.pack import Part, plan_parts, write_part
 from pipeline.plan import PLAN, Plan, check_output
+from pipeline.publish import Lost, publish_account, remove_strangers
 from pipeline.report.card import write_card
 from pipeline.report.page import write_report
-from pipeline.shard import (
-    ATTEMPTS,
-    MEETINGS,
-    REPORTS,
-    AccountError,
-    Segment,
-    ShardReport,
-    ShardTask,
-    process_shard,
-    read_report,
-)
+from pipeline.shard import AccountError, process_shard
 from pipeline.shuffle import write_shuffled
 from pipeline.spec import JobError
 from pipeline.store import Store
+from pipeline.tasks import ATTEMPTS, MEETINGS, REPORTS, Segment, ShardReport, ShardTask, read_report
 from pipeline.writer import Written
 from stages.dedup.minhash import MinHash
 from stages.stage import Meeting
 
 ERRORS = ".work/errors"
-ACCOUNT = ("ledger", "signals", "dropped")
-
-
-@dataclass(frozen=True)
-class Started:
-    """A segment of the recipe begins: how many shards there are, and the reports of those that an earlier attempt
-    finished.
-    """
-
-    shards: int
-    done: tuple[ShardReport, ...]
-    after: str | None
-    """The stage whose meeting came before."""
-
-
-@dataclass(frozen=True)
-class ShardDone:
-    report: ShardReport
-
-
-@dataclass(frozen=True)
-class Working:
-    """(records read, records kept) of shards that are being processed."""
-
-    shards: dict[int, tuple[int, int]]
-
-
-@dataclass(frozen=True)
-class Exchanging:
-    """A stage's meeting: tasks done of a phase."""
-
-    stage: str
-    phase: str
-    done: int
-    tasks: int
-
-
-@dataclass(frozen=True)
-class Packing:
-    """Data parts written, of how many."""
-
-    done: int
-    parts: int
-
-
-@dataclass(frozen=True)
-class Finished:
-    manifest: dict[str, Any]
 
 
 T = TypeVar("T")
-Event = Started | ShardDone | Working | Exchanging | Packing | Finished
 
 
 class RunFailed(RuntimeError):
@@ -126,15 +70,19 @@ def run(plan: Plan, engine: Engine) -> Iterator[Event]:
             raise JobError(f"{error}; name another folder with --output") from error
     done = yield from _through(plan, engine)
     ordered, alarms = done.reports, done.alarms
-    files = [asdict(file) for file in _publish_account(store, ordered)]
+    try:
+        files = [asdict(file) for file in publish_account(store, ordered)]
+    except Lost as error:
+        raise RunFailed(str(error)) from error
     if done.state == "complete":
         parts = yield from _pack(plan, ordered, engine)
         files = [asdict(file) for file in sorted(parts, key=lambda file: file.path)] + files
-        _remove_strangers(store, {file["path"] for file in files})
+        remove_strangers(store, {file["path"] for file in files})
         yield from _extend(plan, engine, done)
     for file in files:
         del file["groups"]
-    content = manifest.build(plan, ordered, files, done.state, alarms, done.clusters, time.monotonic() - start)
+    clusters = as_published(store, done.clusters, ordered, plan.job.output.dropped_text)
+    content = manifest.build(plan, ordered, files, done.state, alarms, clusters, time.monotonic() - start)
     manifest.write(store, content)
     _round_off(store, done.state)
     yield Finished(content)
@@ -290,25 +238,6 @@ def _result(done: Done[ShardTask, ShardReport]) -> ShardReport:
     return ShardReport(done.item.number, shard, done.item.input.bytes or 0, unreadable=f"{shard}: {said} (see {trace})")
 
 
-def _publish_account(store: Store, reports: Sequence[ShardReport]) -> list[Written]:
-    """Move ledger, signals and dropped texts to their places; those that an earlier attempt moved are there already."""
-    published = []
-    for report in reports:
-        for kind in ACCOUNT:
-            if kind not in report.files:
-                continue
-            file, target = report.files[kind], f"{kind}/part-{report.number:05d}.parquet"
-            if store.exists(file.path):
-                store.move(file.path, target)
-            elif not store.exists(target):
-                raise RunFailed(
-                    f"{target}: lost; remove the reports of shard {report.number:05d} under .work/shards and run again"
-                    " to make it anew"
-                )
-            published.append(Written(target, file.rows, file.bytes, file.sha256, ()))
-    return published
-
-
 def _pack(plan: Plan, reports: Sequence[ShardReport], engine: Engine) -> Generator[Event, None, list[Written]]:
     """Write `data/`."""
     out, store = plan.job.output, plan.store
@@ -336,11 +265,3 @@ def _finished(engine: Engine, work: Any, items: Sequence[Any], label: Any) -> It
             if event.result is None:
                 raise RunFailed(f"{label(event.item)}: {type(event.error).__name__}: {event.error}") from event.error
             yield event.result
-
-
-def _remove_strangers(store: Store, published: set[str]) -> None:
-    """Public files of an earlier attempt that judged otherwise."""
-    for folder in ("data", *ACCOUNT):
-        for path in store.list(folder):
-            if path not in published:
-                store.remove(path)

@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any, BinaryIO, cast
 from urllib.parse import quote
 
@@ -30,106 +30,29 @@ from pipeline.carry import Earlier, Window, follow
 from pipeline.emission import emission_schema
 from pipeline.faults import InputError
 from pipeline.flow import Flow, Flowed
-from pipeline.inputs import HashingStream, Input, open_input
+from pipeline.inputs import HashingStream, open_input
 from pipeline.ledger import Counts, Sampler
-from pipeline.spec import ParquetSource
-from pipeline.store import Store
-from pipeline.writer import GroupWriter, Written
+from pipeline.tasks import ATTEMPTS, DATA_GROUP_ROWS, KEPT, ShardReport, ShardTask
+from pipeline.writer import GroupWriter
 from stages.read.batches import Read, warc_batches
 from stages.read.parquet import parquet_batches
 from stages.read.recognise import UnreadableInput
 from stages.read.warc import read_warc
 from stages.stage import RECORD, Meeting, Rule, Stage
 
-KEPT = pa.schema([f for f in RECORD if f.name != "payload"])
-DATA_GROUP_ROWS = 1_000
 MEETING_GROUP_ROWS = 128
 """Of what goes on to the next segment: a meeting reads single texts of it."""
 LEDGER_GROUP_ROWS = 20_000
 DROPPED_GROUP_ROWS = 500
 MAX_DAMAGE_LISTED = 100
 MAX_HOSTS = 200
-REPORTS = ".work/shards"
-ATTEMPTS = ".work/attempts"
-MEETINGS = ".work/meetings"
 
 Tell = Callable[[int, int, int], None]
 """Takes (shard number, records read, records kept) from time to time."""
 
 
-@dataclass(frozen=True)
-class Segment:
-    """The stages `recipe[start:stop]`, of which the last is a meeting or the recipe's last; `reports` is the folder
-    where their shards' reports lie.
-    """
-
-    start: int
-    stop: int
-    reports: str = REPORTS
-
-
-@dataclass(frozen=True)
-class ShardTask:
-    """All that a worker needs to process one input."""
-
-    number: int
-    input: Input
-    recipe: tuple[Stage, ...]
-    pins: tuple[assets.Pin, ...]
-    store: Store
-    parquet: ParquetSource | None
-    dropped_text: str
-    partition_by: tuple[str, ...]
-    segment: Segment
-    before: ShardReport | None = None
-    verdicts: str | None = None
-    """What the meeting before this segment decided of this shard."""
-
-
-@dataclass(frozen=True)
-class ShardReport:
-    """What became of one input. Where `unreadable` is set it could not be read to its end, and nothing of it counts.
-
-    files: Written by kind (ledger, signals, dropped, and emitted where a meeting follows); kept_files: Written by
-    partition, "" where there are none.
-    """
-
-    number: int
-    shard: str
-    bytes: int
-    sha256: str = ""
-    read: int = 0
-    kept: int = 0
-    dropped: int = 0
-    failed: int = 0
-    text_bytes: int = 0
-    tokens: int = 0
-    skipped: Mapping[str, int] = field(default_factory=dict)
-    drops: list[list[Any]] = field(default_factory=list)
-    languages: Mapping[str, list[int]] = field(default_factory=dict)
-    hosts: Mapping[str, list[int]] = field(default_factory=dict)
-    duplicates: Mapping[str, int] = field(default_factory=dict)
-    damage: list[list[Any]] = field(default_factory=list)
-    bytes_lost: int = 0
-    files: Mapping[str, Written] = field(default_factory=dict)
-    kept_files: Mapping[str, Written] = field(default_factory=dict)
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    peak_memory: int = 0
-    stage_seconds: Mapping[str, float] = field(default_factory=dict)
-    unreadable: str | None = None
-
-
 class AccountError(RuntimeError):
     """Records read and records accounted for differ: a defect of crawlmill, never of an input."""
-
-
-def read_report(store: Store, path: str) -> ShardReport:
-    """The report of a shard that is done."""
-    content = json.loads(store.read_bytes(path))
-    for name in ("files", "kept_files"):
-        content[name] = {kind: Written.of(file) for kind, file in content[name].items()}
-    return ShardReport(**content)
 
 
 def process_shard(task: ShardTask, tell: Tell, budget: Budget) -> ShardReport:

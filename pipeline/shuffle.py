@@ -15,8 +15,8 @@ import pyarrow as pa
 from pipeline.exchange import Exchange, Hall, Source, Step
 from pipeline.keys import record_keys
 from pipeline.pack import DATA, part_path, published
-from pipeline.shard import ATTEMPTS, DATA_GROUP_ROWS, KEPT, ShardReport
 from pipeline.store import Store
+from pipeline.tasks import ATTEMPTS, DATA_GROUP_ROWS, KEPT, ShardReport
 from pipeline.writer import Written, read_batches, write_all
 
 _MADE = pa.schema([pa.field("part", pa.string())])  # Written as JSON

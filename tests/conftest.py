@@ -40,8 +40,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def html_run(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The finished output of the recipe extract-only over the corpus's web pages; takes a minute, once a session."""
     from pipeline.engine.inline import InlineEngine
+    from pipeline.events import Finished
     from pipeline.plan import make_plan
-    from pipeline.run import Finished, run
+    from pipeline.run import run
 
     folder = tmp_path_factory.mktemp("html_run")
     source = {"kind": "warc", "paths": [str(corpora / "html" / "web-bench.warc.gz")]}

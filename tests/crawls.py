@@ -11,8 +11,9 @@ from typing import Any
 import yaml
 
 from pipeline.engine.inline import InlineEngine
+from pipeline.events import Finished
 from pipeline.plan import Plan, make_plan
-from pipeline.run import Finished, run
+from pipeline.run import run
 from pipeline.sample.crawl import captures
 from pipeline.sample.warc import Capture, members, warcinfo
 from pipeline.store import Store

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 from pipeline.flow import READ
 from pipeline.manifest import FILE
 from pipeline.plan import PLAN
-from pipeline.run import ACCOUNT
+from pipeline.publish import ACCOUNT
 from pipeline.store import Store
 from stages.catalog import STAGES
 from stages.stage import Meeting, Rule

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,19 +17,15 @@ import pyarrow as pa
 
 from pipeline.carry import VERDICTS
 from pipeline.meeting.exact import firsts
+from pipeline.meeting.members import GHOST, MEMBER, REPRESENTATIVE, Members
 from pipeline.meeting.shelf import Shelf, sets_of
 from pipeline.store import Store
 from stages.decision import Bools
-from stages.dedup.index import Numbers
 from stages.dedup.leaders import needs_sets, resolve
 from stages.dedup.minhash import MinHash
 from stages.dedup.shingles import Hashes
-from stages.dedup.signature import estimate, unpack
+from stages.dedup.signature import estimate
 
-GHOST, REPRESENTATIVE, MEMBER = 0, 1, 2
-"""What a row of a cluster is, in the order they come: a member's number in an index, a representative in the index, a
-member.
-"""
 BLOCK = 512
 MOST_LEADERS = 4096
 MOST_DIGESTS = 2**16
@@ -45,44 +41,6 @@ LARGEST_CLUSTERS = pa.schema(
 CROWDED = pa.schema([pa.field("members", pa.int64()), pa.field("uncompared", pa.int64())])
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Some rows of one cluster, or of several, as arrays of the same length."""
-
-    keys: Numbers
-    parts: Numbers
-    docs: Numbers
-    digests: Numbers
-    signatures: Hashes  # [n, k]
-    ids: Any
-    dumps: Any
-    texts: Any  # None where a text is long, or nobody wants it
-
-    @classmethod
-    def of(cls, table: pa.Table, k: int) -> Rows:
-        signatures = table["signature"].combine_chunks().fill_null(bytes(8 * k))  # ghosts have none
-        return cls(
-            keys=table["key"].to_numpy(),
-            parts=table["part"].to_numpy(),
-            docs=table["doc"].to_numpy(),
-            digests=table["digest"].fill_null(0).to_numpy(),
-            signatures=unpack(signatures),
-            ids=table["id"].to_numpy(),
-            dumps=table["dump"].to_numpy(),
-            texts=table["text"].to_numpy(),
-        )
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def take(self, rows: Any) -> Rows:
-        """Some of the rows: a slice, a mask or indices."""
-        return Rows(*(getattr(self, each.name)[rows] for each in fields(self)))
-
-    def joined(self, more: Rows) -> Rows:
-        return Rows(*(np.concatenate([getattr(self, f.name), getattr(more, f.name)]) for f in fields(self)))
-
-
 def decide_clusters(
     stage: MinHash, shelf: Shelf, store: Store, windows: Iterator[pa.Table]
 ) -> Iterator[tuple[str, pa.Table]]:
@@ -90,7 +48,7 @@ def decide_clusters(
     largest: list[tuple[int, ...]] = []
     cluster: _Cluster | None = None
     for window in windows:
-        rows, found = Rows.of(window, stage.hashes), _Found()
+        rows, found = Members.of(window, stage.hashes), _Found()
         starts = np.unique(firsts(rows.keys))
         for start, stop in zip(starts, [*starts[1:], len(rows)]):
             if cluster is None or cluster.key != rows.keys[start]:
@@ -155,9 +113,9 @@ class _Cluster:
         self._texts: list[str | None] = []
         self._sets: list[Hashes | None] = []  # as far as they were asked for
         self._known: dict[tuple[int, int], tuple[int, float]] = {}  # words seen: their leader, their similarity to it
-        self._held: Rows | None = None
+        self._held: Members | None = None
 
-    def take(self, rows: Rows, found: _Found) -> None:
+    def take(self, rows: Members, found: _Found) -> None:
         """The next rows."""
         self._ghosts = np.union1d(self._ghosts, rows.docs[rows.parts == GHOST])
         earlier = rows.take(rows.parts == REPRESENTATIVE)
@@ -180,7 +138,7 @@ class _Cluster:
         if self._uncompared and self._stage.verify:
             found.crowded.append((self._members, self._uncompared))
 
-    def _decide(self, block: Rows, found: _Found) -> None:
+    def _decide(self, block: Members, found: _Found) -> None:
         """Verdicts on some members, and who of them leads from now on."""
         if not self._stage.verify:
             self._follow(block, found)
@@ -200,7 +158,7 @@ class _Cluster:
             elif row not in new:  # of a word whose first member found no room
                 self._uncompared += 1
 
-    def _follow(self, block: Rows, found: _Found) -> None:
+    def _follow(self, block: Members, found: _Found) -> None:
         """All repeat the first."""
         start = 0
         if not self._leaders:
@@ -210,7 +168,7 @@ class _Cluster:
         for row in range(start, len(block)):
             self._repeats(found, block, row, 0, float(similarities[row]))
 
-    def _resolve(self, block: Rows, words: Sequence[tuple[int, int]], found: _Found) -> None:
+    def _resolve(self, block: Members, words: Sequence[tuple[int, int]], found: _Found) -> None:
         """Compare members of different words with those that lead, and with one another."""
         leading = len(self._leaders)
         signatures = np.concatenate([self._signatures, block.signatures])
@@ -234,7 +192,7 @@ class _Cluster:
                 places[at] = len(self._leaders) - 1
                 self._learn(word, places[at], 1.0)
 
-    def _sets_for(self, signatures: Hashes, fixed: Bools, blind: Bools, block: Rows) -> list[Hashes | None]:
+    def _sets_for(self, signatures: Hashes, fixed: Bools, blind: Bools, block: Members) -> list[Hashes | None]:
         """Shingle sets of the rows that are too close to tell, read where they were not before."""
         leading = len(self._leaders)
         sets: list[Hashes | None] = [*self._sets, *([None] * len(block))]
@@ -251,7 +209,7 @@ class _Cluster:
         self._sets = sets[:leading]
         return sets
 
-    def _lead(self, rows: Rows, shingles: Hashes | None = None, of_index: bool = False) -> bool:
+    def _lead(self, rows: Members, shingles: Hashes | None = None, of_index: bool = False) -> bool:
         """Let members, or representatives, lead from now on, as far as there is room; says whether there was."""
         room = max(0, MOST_LEADERS - len(self._leaders))
         self._uncompared += max(0, len(rows) - room)
@@ -267,7 +225,7 @@ class _Cluster:
         if len(self._known) < MOST_DIGESTS:
             self._known[word] = (leader, similarity)
 
-    def _repeats(self, found: _Found, block: Rows, row: int, leader: int, similarity: float) -> None:
+    def _repeats(self, found: _Found, block: Members, row: int, leader: int, similarity: float) -> None:
         """A member leaves."""
         whom, doc = self._leaders[leader], int(block.docs[row])
         whom.size += 1

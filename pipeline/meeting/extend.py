@@ -15,9 +15,9 @@ import pyarrow as pa
 from pipeline.exchange import Exchange, Hall, Source, Step
 from pipeline.index import Extension, Index, Version, numbers_of
 from pipeline.index_tables import File, write_partition
-from pipeline.meeting.near import Known
-from pipeline.shard import ShardReport
+from pipeline.meeting.members import Known
 from pipeline.store import Store
+from pipeline.tasks import ShardReport
 from pipeline.writer import read_batches
 from stages.dedup.index import BANDS, REPRESENTATIVES, Layout, Settings, schema
 from stages.dedup.minhash import MinHash

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.emission import SHARD_BITS
@@ -14,9 +15,12 @@ from pipeline.exchange import Hall, Rows, Step
 from pipeline.meeting.exact import Emitted, exact_duplicates
 from pipeline.meeting.extend import before
 from pipeline.meeting.home import send_home
-from pipeline.meeting.near import Known, near_duplicates
+from pipeline.meeting.members import Known
+from pipeline.meeting.near import near_duplicates
 from pipeline.meeting.shelf import Shelf
-from pipeline.shard import ShardReport
+from pipeline.store import Store
+from pipeline.tasks import ShardReport
+from pipeline.writer import read_batches
 from stages.dedup.exact import Exact
 from stages.dedup.minhash import MinHash
 from stages.stage import Meeting
@@ -60,6 +64,31 @@ def meet(
     return Met(homes, _alarms(hall, stage, found), _largest(hall, shelf, found.get("largest", []), emitted))
 
 
+def as_published(
+    store: Store, clusters: Sequence[dict[str, Any]], reports: Sequence[ShardReport], dropped_text: str
+) -> list[dict[str, Any]]:
+    """The clusters with texts as far as they are published: of who stays as it is in `data/`, personal data replaced,
+    or none if it left later; of the other as in `dropped/`, or none where the job stores none.
+    """
+    by_shard = {report.shard: report for report in reports}
+    shown = []
+    for cluster in clusters:
+        kept, other = cluster["kept"], cluster["other"]
+        text = _kept_text(store, by_shard[kept["shard"]], kept["offset"], kept["ordinal"])
+        other_text = None if dropped_text == "none" else other["text"]
+        shown.append(cluster | {"kept": kept | {"text": text}, "other": other | {"text": other_text}})
+    return shown
+
+
+def _kept_text(store: Store, report: ShardReport, offset: int, ordinal: int) -> str | None:
+    for file in report.kept_files.values():
+        for batch in read_batches(store, file.path, ("offset", "ordinal", "text")):
+            here = pc.and_(pc.equal(batch.column("offset"), offset), pc.equal(batch.column("ordinal"), ordinal))
+            for text in batch.filter(here).column("text").to_pylist():
+                return str(text)[:EXCERPT]
+    return None
+
+
 def _alarms(hall: Hall, stage: MinHash, found: dict[str, Sequence[Rows]]) -> list[str]:
     alarms = []
     sizes = [size for table in hall.read(found.get("oversize", [])) for size in table["size"].to_pylist()]
@@ -86,13 +115,14 @@ def _largest(hall: Hall, shelf: Shelf, rows: Sequence[Rows], emitted: Sequence[E
     clusters = clusters[:MOST_CLUSTERS]
     paths = {each.shard: each.path for each in emitted}
     docs = sorted({row[which] for row in clusters for which in ("kept", "other")})
-    texts = {doc: text[:EXCERPT] for doc, text in shelf.texts(hall.store, docs)}
+    others = [row["other"] for row in clusters]
+    texts = {doc: text[:EXCERPT] for doc, text in shelf.texts(hall.store, others)}
     who = {doc: _who(hall, paths[doc >> SHARD_BITS], doc & (2**SHARD_BITS - 1)) for doc in docs}
     return [
         {
             "size": row["size"],
             "similarity": row["similarity"],
-            "kept": who[row["kept"]] | {"text": texts[row["kept"]]},
+            "kept": who[row["kept"]],
             "other": who[row["other"]] | {"text": texts[row["other"]]},
         }
         for row in clusters

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.emission import SHARD_BITS
-from pipeline.shard import read_report
 from pipeline.store import Store
+from pipeline.tasks import read_report
 from pipeline.writer import Written, read_batches
 from stages.dedup.shingles import Hashes, shingle_sets
 from stages.text.texts import Texts

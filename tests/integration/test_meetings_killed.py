@@ -163,7 +163,8 @@ sys.path[:0] = sys.argv[4:]
 from test_meetings_killed import small_tasks
 from pipeline.engine.inline import InlineEngine
 from pipeline.plan import make_plan
-from pipeline.run import Exchanging, Finished, run
+from pipeline.run import run
+from pipeline.events import Exchanging, Finished
 import importlib
 
 def patch(place, value):

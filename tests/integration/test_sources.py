@@ -40,8 +40,9 @@ from moto.server import ThreadedMotoServer
 
 from pipeline.audit.verify import verify
 from pipeline.engine.inline import InlineEngine
+from pipeline.events import Finished, ShardDone, Started
 from pipeline.plan import make_plan
-from pipeline.run import Finished, ShardDone, Started, run
+from pipeline.run import run
 from pipeline.sample.crawl import captures
 from pipeline.sample.warc import Capture
 from pipeline.spec import JobError

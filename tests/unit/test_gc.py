@@ -13,9 +13,10 @@ from published import plan_over, run_over
 from pipeline.audit.dataset import NotADataset
 from pipeline.audit.verify import verify
 from pipeline.engine.inline import InlineEngine
+from pipeline.events import Exchanging, ShardDone
 from pipeline.gc import Removed, collect
 from pipeline.index import Extension, Index
-from pipeline.run import Exchanging, ShardDone, run
+from pipeline.run import run
 from pipeline.store import Store
 from stages.dedup.index import Settings
 

@@ -17,8 +17,9 @@ import yaml
 from pipeline.audit.verify import verify
 from pipeline.budget import LocalBudget
 from pipeline.engine.inline import InlineEngine
+from pipeline.events import Finished, Started
 from pipeline.plan import Plan, plan_job
-from pipeline.run import Finished, RunFailed, Started, run
+from pipeline.run import RunFailed, run
 from pipeline.spec import JobError, parse_job
 from pipeline.store import Store
 
@@ -137,7 +138,19 @@ def test_near_duplicates_over_shards(tmp_path: Path) -> None:
     assert 0.6 < similarity["c"] < 1
     (cluster,) = manifest["clusters"]
     assert (cluster["size"], cluster["kept"]["id"], cluster["other"]["id"]) == (3, "b", "c")
-    assert cluster["kept"]["text"] == prose()
+    assert (cluster["kept"]["text"], cluster["other"]["text"]) == (prose(), prose((3, "filled")))
+
+
+def test_shown_clusters_tell_no_more_than_the_dataset(tmp_path: Path) -> None:
+    mail = prose((9, "joe@harbour.org"))
+    rows = [{"text": mail}, {"text": mail}, {"text": other(1)}, {"text": other(1)}]
+    recipe = ["minhash", "pii", {"gopher_quality": {"min_stop_words": 2}}]
+    plan = plan_of(tmp_path, [rows], recipe, output={"dropped_text": "none"})
+    first, second = carry_out(plan)["clusters"]
+    assert "joe@harbour.org" not in first["kept"]["text"]
+    assert "@" in first["kept"]["text"]
+    assert second["kept"] | {"text": None} == second["kept"], "it left later"
+    assert first["other"]["text"] is second["other"]["text"] is None
 
 
 def test_short_texts_equal_only_the_same_short_text(tmp_path: Path) -> None:

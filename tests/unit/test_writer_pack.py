@@ -24,10 +24,11 @@ from pipeline.exchange import Hall, Step
 from pipeline.inputs import Input
 from pipeline.keys import record_keys
 from pipeline.pack import DATA, Part, Piece, plan_parts, write_part
-from pipeline.shard import KEPT, Segment, ShardReport, ShardTask, process_shard
+from pipeline.shard import process_shard
 from pipeline.shuffle import write_shuffled
 from pipeline.spec import ParquetSource
 from pipeline.store import Store
+from pipeline.tasks import KEPT, Segment, ShardReport, ShardTask
 from pipeline.writer import GroupWriter, Written, write_all
 
 quick = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

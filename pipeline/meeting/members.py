@@ -1,0 +1,178 @@
+"""The members of clusters: labelled documents with what their shards' files, or the index, have on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.emission import SHARD_BITS
+from pipeline.index import Index, Version, numbers_of
+from pipeline.meeting.shelf import Shelf
+from pipeline.store import Store
+from pipeline.writer import read_batches
+from stages.dedup import index
+from stages.dedup.clusters import mixed
+from stages.dedup.index import Numbers
+from stages.dedup.minhash import MinHash
+from stages.dedup.shingles import Hashes
+from stages.dedup.signature import unpack
+
+GHOST, REPRESENTATIVE, MEMBER = 0, 1, 2
+"""What a row of a cluster is, in the order they come: a member's number in an index, a representative in the index, a
+member.
+"""
+ROWS_TOGETHER = 1_000
+CARRIED = 2**14
+"""Characters of the longest text that comes to its cluster; longer ones are read where they are asked for."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """The index that a job reads, at the version it is pinned to."""
+
+    root: str
+    version: Version
+
+
+@dataclass(frozen=True)
+class Members:
+    """Some rows of one cluster, or of several, as arrays of the same length."""
+
+    keys: Numbers
+    parts: Numbers
+    docs: Numbers
+    digests: Numbers
+    signatures: Hashes  # [n, k]
+    ids: Any
+    dumps: Any
+    texts: Any  # None where a text is long, or nobody wants it
+
+    @classmethod
+    def of(cls, table: pa.Table, k: int) -> Members:
+        signatures = table["signature"].combine_chunks().fill_null(bytes(8 * k))  # ghosts have none
+        return cls(
+            keys=table["key"].to_numpy(),
+            parts=table["part"].to_numpy(),
+            docs=table["doc"].to_numpy(),
+            digests=table["digest"].fill_null(0).to_numpy(),
+            signatures=unpack(signatures),
+            ids=table["id"].to_numpy(),
+            dumps=table["dump"].to_numpy(),
+            texts=table["text"].to_numpy(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def take(self, rows: Any) -> Members:
+        """Some of the rows: a slice, a mask or indices."""
+        return Members(*(getattr(self, each.name)[rows] for each in fields(self)))
+
+    def joined(self, more: Members) -> Members:
+        return Members(*(np.concatenate([getattr(self, f.name), getattr(more, f.name)]) for f in fields(self)))
+
+
+def _member_schema(stage: MinHash) -> pa.Schema:
+    return pa.schema(
+        [
+            pa.field("key", pa.uint64()),  # of the cluster
+            pa.field("part", pa.uint8()),
+            pa.field("rank", pa.uint64()),
+            pa.field("doc", pa.uint64()),
+            pa.field("digest", pa.uint64()),
+            pa.field("id", pa.string()),
+            pa.field("dump", pa.string()),
+            pa.field("signature", pa.binary(8 * stage.hashes)),
+            pa.field("text", pa.large_string()),  # where pairs are verified, and it is no longer than CARRIED
+        ]
+    )
+
+
+def gather_members(
+    stage: MinHash, paths: dict[int, str], shelf: Shelf, known: Known | None, store: Store, windows: Iterator[pa.Table]
+) -> Iterator[tuple[str, pa.Table]]:
+    """Labelled documents with what their shards' files, or the index, have on them."""
+    schema = _member_schema(stage)
+    for window in windows:
+        docs, clusters = window["key"].to_numpy(), mixed(window["label"].to_numpy(), 0)
+        shards = np.right_shift(docs, np.uint64(SHARD_BITS))
+        own = int(np.searchsorted(docs, np.uint64(index.FIRST)))
+        for shard in np.unique(shards[:own]).tolist():
+            here = slice(*np.searchsorted(shards, [shard, shard + 1]))
+            texts = shelf.texts(store, docs[here].tolist()) if stage.verify else iter(())
+            ghosts = known is not None
+            for rows in _of_shard(store, schema, paths[shard], docs[here], clusters[here], texts, ghosts):
+                yield "members", rows
+        if known is not None and own < len(docs):
+            yield "members", _of_index(schema, known, docs[own:], clusters[own:])
+
+
+def _of_shard(
+    store: Store,
+    schema: pa.Schema,
+    path: str,
+    docs: index.Numbers,
+    clusters: index.Numbers,
+    texts: Iterator[tuple[int, str]],
+    ghosts: bool,
+) -> Iterator[pa.Table]:
+    """Members, and with `ghosts` the numbers that they have in an index; texts: of all of them in order, or none."""
+    wanted = docs & np.uint64(2**SHARD_BITS - 1)
+    first = 0
+    for batch in read_batches(store, path):
+        start, stop = np.searchsorted(wanted, [first, first + batch.num_rows])
+        rows = batch.take(pa.array(wanted[start:stop] - np.uint64(first)))
+        first += batch.num_rows
+        for at in range(0, rows.num_rows, ROWS_TOGETHER):
+            part = rows.slice(at, ROWS_TOGETHER)
+            here = slice(start + at, start + at + part.num_rows)
+            carried = [text if len(text) <= CARRIED else None for _, text in islice(texts, part.num_rows)]
+            given = {"key": pa.array(clusters[here]), "doc": pa.array(docs[here]), "part": _part(MEMBER, part.num_rows)}
+            if carried:
+                given["text"] = pa.array(carried, pa.large_string())
+            yield _table(schema, part, given)
+            if ghosts:
+                numbers = {"doc": pa.array(numbers_of(part)), "part": _part(GHOST, part.num_rows)}
+                yield _table(schema, part.select([]), {"key": given["key"], **numbers})
+
+
+def _of_index(schema: pa.Schema, known: Known, docs: index.Numbers, clusters: index.Numbers) -> pa.Table:
+    found = []
+    low, high = int(docs[0]), int(docs[-1]) + 1
+    for table in Index(known.root).representatives(known.version, low, high):
+        at = np.minimum(np.searchsorted(docs, table["representative"].to_numpy()), len(docs) - 1)
+        here = docs[at] == table["representative"].to_numpy()
+        rows = table.filter(pa.array(here)).combine_chunks()
+        n = rows.num_rows
+        given = {
+            "key": pa.array(clusters[at[here]]),
+            "doc": rows["representative"],
+            "rank": pa.array(np.zeros(n, np.uint64)),
+            "dump": rows["snapshot"],
+            "part": _part(REPRESENTATIVE, n),
+        }
+        found.append(_table(schema, rows, given))
+    return pa.concat_tables([schema.empty_table(), *found])
+
+
+def _part(part: int, rows: int) -> pa.Array:
+    return pa.array(np.full(rows, part, np.uint8))
+
+
+def _table(schema: pa.Schema, rows: pa.RecordBatch | pa.Table, given: dict[str, pa.Array]) -> pa.Table:
+    n = len(given["key"])
+    columns = [
+        given[f.name] if f.name in given else rows[f.name] if f.name in rows.schema.names else _nothing(f, n)
+        for f in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _nothing(field: pa.Field, rows: int) -> pa.Array:
+    """Nulls, or zeros for what rows are sorted by."""
+    return pa.array(np.zeros(rows, np.uint64)) if field.name == "rank" else pa.nulls(rows, field.type)
