@@ -7,7 +7,7 @@ near duplicate, two for each kept record that has some. All else goes by window 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -82,7 +82,7 @@ class Duplicates:
             return
         if (repeats & named).any():
             self._naming.add(ledger)
-        places = self._places(window, max)
+        places = self._places(window)
         places[mask(pc.equal(window.column("outcome"), "kept"))] = _KEPT
         stood = places > self._first
         self._standing.append(_at(row_hashes(window.filter(pa.array(stood)), ("id",)), places[stood]))
@@ -99,7 +99,7 @@ class Duplicates:
                 repeats = self._repeats(window) & mask(window.column("duplicate_of").is_valid())
                 repeats &= mask(pc.not_equal(window.column("reason"), IN_INDEX))
                 some = window.filter(pa.array(repeats))
-                repeats[repeats] = ~self._stood(row_hashes(some, ("duplicate_of",)), self._places(some, min), _KEPT)
+                repeats[repeats] = ~self._stood(row_hashes(some, ("duplicate_of",)), self._places(some), _KEPT)
                 notes.rows(
                     "that are duplicates of a record that is not here, or did not stay when they left", window, repeats
                 )
@@ -134,7 +134,7 @@ class Duplicates:
         # Who is named may have left since, for a reason of its own; then nobody is left to say what it stood for.
         first = min((at for at, _ in self._counting), default=0)
         gone = self._stood(ids, np.full(len(ids), first), _KEPT - 1)
-        return int(np.count_nonzero((said > counted) | ((said < counted) & ~(gone | self._recounted))))
+        return int(np.count_nonzero((said > counted) | ((said < counted) & ~gone)))
 
     def _repeats(self, window: pa.RecordBatch) -> Bools:
         """Which rows left at a meeting for a reason of its own: others leave there because they have no text."""
@@ -169,26 +169,18 @@ class Duplicates:
             found |= media is None or mask(pc.equal(batch.column("media"), media).fill_null(False))
         return found
 
-    @cached_property
-    def _recounted(self) -> bool:
-        """Whether records may meet twice where clusters are counted: the sizes are those of the last meeting."""
-        media = [only for _, only in self._counting]
-        return len(media) > 1 and (None in media or len(set(media)) < len(media))
-
-    def _places(self, window: pa.RecordBatch, which: Callable[[list[int]], int]) -> npt.NDArray[np.int64]:
-        """Where in the recipe each row left, [rows]. A kind may stand there once a media, or more than once:
-        `which` of its places is meant.
-        """
+    def _places(self, window: pa.RecordBatch) -> npt.NDArray[np.int64]:
+        """Where in the recipe each row left, [rows]. A kind may stand there once a media."""
         pairs = row_words(window, ("stage", "media")).dictionary_encode()
         words = (word.partition("\x1f") for word in pairs.dictionary.to_pylist())
-        known = np.array([self._place(stage, media, which) for stage, _, media in words], np.int64)
+        known = np.array([self._place(stage, media) for stage, _, media in words], np.int64)
         places: npt.NDArray[np.int64] = known[pairs.indices.to_numpy()]
         return places
 
-    def _place(self, stage: str, media: str, which: Callable[[list[int]], int]) -> int:
+    def _place(self, stage: str, media: str) -> int:
         here = {at: fields.get("only") for at, (kind, fields) in enumerate(self._settings) if kind == stage}
         own = [at for at, only in here.items() if only in (None, media)]
-        return min(which(own or list(here) or [0]), _KEPT - 1)
+        return min([*own, *here, 0][0], _KEPT - 1)
 
     def _stood(self, ids: Numbers, after: npt.NDArray[Any], upto: int) -> Bools:
         """For which ids there is a record that left (or was kept) after one place, and not after another."""

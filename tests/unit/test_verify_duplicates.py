@@ -215,12 +215,11 @@ def test_who_repeats_an_index_names_nobody_of_this_run(crawl: Path, tmp_path: Pa
     assert "less similar to what they repeat" in damaged(out, path, row, similarity=0.1)
 
 
-def test_the_same_meeting_twice(crawl: Path, tmp_path: Path) -> None:
-    """Which of the two a record left at, no ledger says; what one of them could have done is no difference."""
-    stages = [FAST, "dedup_text", {"minhash": {"bands": 2, "rows": 16}}, {"minhash": {}}, "dedup_text"]
+def test_a_meeting_for_each_media(crawl: Path, tmp_path: Path) -> None:
+    stages = [FAST, {"minhash": {"only": "html"}}, {"minhash": {"only": "pdf"}}]
     out = finished(crawl, tmp_path / "out", stages)
     assert said(out) == ""
-    path, row, _ = first(out, "ledger", stage="dedup_text")
+    path, row, _ = first(out, "ledger", stage="minhash")
     assert "are duplicates of a record that is not here" in damaged(out, path, row, duplicate_of="nobody")
 
 
