@@ -42,9 +42,12 @@ def build(
     state: str,
     alarms: Sequence[str],
     clusters: Sequence[Mapping[str, Any]],
+    extended: Mapping[str, int],
     seconds: float,
 ) -> dict[str, Any]:
-    """The manifest. `files` has path, rows, bytes and sha256 of everything published."""
+    """The manifest. `files` has path, rows, bytes and sha256 of everything published; `extended` the versions of indexes
+    that have what was kept.
+    """
     done = [report for report in reports if report.unreadable is None]
     drops: Counter[tuple[str, str, str]] = Counter()
     languages: dict[str, Counter[str]] = {}
@@ -70,6 +73,10 @@ def build(
         "versions": versions(),
         "fingerprint": plan.fingerprint,
         "assets": assets.as_json(plan.pins),
+        "indexes": [
+            {"index": root, "read": version.number if version else None, "extended": extended.get(root)}
+            for root, version in sorted({**dict.fromkeys(extended), **plan.indexes}.items())
+        ],
         "notes": plan.notes,
         "alarms": [*alarms, *_drop_alarms(stages)],
         "inputs": [{"path": report.shard, "bytes": report.bytes, "sha256": report.sha256} for report in done],

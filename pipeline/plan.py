@@ -104,7 +104,7 @@ class Plan:
 
     def known(self, stage: Stage) -> Known | None:
         """The index that a stage reads, at the version that this plan is pinned to."""
-        root = stage.against if isinstance(stage, MinHash) else None
+        root = place_of(stage.against) if isinstance(stage, MinHash) else None
         version = self.indexes.get(root) if root is not None else None
         return Known(root, version) if root is not None and version is not None else None
 
@@ -160,11 +160,12 @@ def _indexes(stages: Sequence[Stage], output: Store) -> dict[str, Version | None
     for stage in stages:
         if not isinstance(stage, MinHash):
             continue
-        for root in [root for root in (stage.against, stage.index) if root is not None]:
+        against, extended = place_of(stage.against), place_of(stage.index)
+        for root in [root for root in (against, extended) if root is not None]:
             newest = Index(root).latest(settings_of(stage))
-            if root != stage.against:
+            if root != against:
                 continue
-            if newest is None and root != stage.index:
+            if newest is None and root != extended:
                 raise ValueError(
                     f"{stage.kind}.against: {root}: no index there; name one that a job made with `index:`"
                 )
@@ -173,6 +174,11 @@ def _indexes(stages: Sequence[Stage], output: Store) -> dict[str, Version | None
                 number, sha256 = then[root] or (None, None)
                 found[root] = None if number is None else Index(root).version(number, None, sha256)
     return found
+
+
+def place_of(index: str | None) -> str | None:
+    """Where an index is, also for processes that run elsewhere on this machine."""
+    return Store(index).root if index is not None else None
 
 
 def versions() -> dict[str, str]:

@@ -52,6 +52,9 @@ def print_plan(plan: Plan, resumes: bool) -> None:
             f"{name}={value}" for name, value in stage.model_dump(exclude_defaults=True).items() if name != "kind"
         )
         out.print(f"         {stage.kind} {fields}".rstrip(), markup=False, highlight=False, soft_wrap=True)
+    for root, version in plan.indexes.items():
+        what = f"at version {version.number}" if version else "not there yet"
+        out.print(f"index    {root}, {what}", markup=False, highlight=False, soft_wrap=True)
     for note in plan.notes:
         out.print(f"note     {note}", markup=False, highlight=False, soft_wrap=True)
     out.print(f"plan     {plan.fingerprint[:16]}; nothing was changed", highlight=False)

@@ -27,7 +27,7 @@ from pipeline.index_tables import IndexFault
 from pipeline.meeting.extend import extend_index
 from pipeline.meeting.meet import Met, as_published, meet
 from pipeline.pack import Part, plan_parts, write_part
-from pipeline.plan import PLAN, Plan, check_output
+from pipeline.plan import PLAN, Plan, check_output, place_of
 from pipeline.publish import Lost, publish_account, remove_strangers
 from pipeline.report.card import write_card
 from pipeline.report.page import write_report
@@ -74,15 +74,17 @@ def run(plan: Plan, engine: Engine) -> Iterator[Event]:
         files = [asdict(file) for file in publish_account(store, ordered)]
     except Lost as error:
         raise RunFailed(str(error)) from error
+    extended: dict[str, int] = {}
     if done.state == "complete":
         parts = yield from _pack(plan, ordered, engine)
         files = [asdict(file) for file in sorted(parts, key=lambda file: file.path)] + files
         remove_strangers(store, {file["path"] for file in files})
-        yield from _extend(plan, engine, done)
+        extended = yield from _extend(plan, engine, done)
     for file in files:
         del file["groups"]
     clusters = as_published(store, done.clusters, ordered, plan.job.output.dropped_text)
-    content = manifest.build(plan, ordered, files, done.state, alarms, clusters, time.monotonic() - start)
+    seconds = time.monotonic() - start
+    content = manifest.build(plan, ordered, files, done.state, alarms, clusters, extended, seconds)
     manifest.write(store, content)
     _round_off(store, done.state)
     yield Finished(content)
@@ -100,17 +102,20 @@ class _Through:
     """The meetings, and the reports of the shards that came there."""
 
 
-def _extend(plan: Plan, engine: Engine, done: _Through) -> Iterator[Event]:
-    """Add what is kept to the indexes that the recipe names."""
+def _extend(plan: Plan, engine: Engine, done: _Through) -> Generator[Event, None, dict[str, int]]:
+    """Add what is kept to the indexes that the recipe names; returns versions that have it, by index."""
+    extended = {}
     snapshot = ",".join(sorted({each.dump or "" for each in plan.inputs} - {""}))
     for number, (stage, reports) in enumerate(done.met):
-        if isinstance(stage, MinHash) and stage.index is not None:
+        root = place_of(stage.index) if isinstance(stage, MinHash) else None
+        if isinstance(stage, MinHash) and root is not None:
             hall = Hall(plan.store, engine, f"{MEETINGS}/{number + 1}-{_digest(done.reports)}-index")
-            steps = extend_index(hall, stage, stage.index, reports, done.reports, snapshot)
+            steps = extend_index(hall, stage, root, reports, done.reports, snapshot)
             try:
-                yield from _told(stage.kind, steps)
+                extended[root] = (yield from _told(stage.kind, steps)).number
             except (MeetingFailed, IndexFault) as error:
                 raise RunFailed(f"{stage.kind}: {error}") from error
+    return extended
 
 
 def _through(plan: Plan, engine: Engine) -> Generator[Event, None, _Through]:

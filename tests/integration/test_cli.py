@@ -152,6 +152,8 @@ JSON: dict[str, list[str]] = {
     "recipes fineweb": ["recipes", "fineweb"],
     "stages": ["stages"],
     "stages pii": ["stages", "pii"],
+    "stages minhash": ["stages", "minhash"],
+    "stages minhash's curve": ["stages", "minhash", "--set", "bands=20", "--similarity", "0.8"],
     "doctor": ["doctor"],
 }
 
@@ -278,6 +280,11 @@ WRONG_WORDS: dict[str, tuple[list[str], str]] = {
     "unknown reason": (["inspect", "DIR", "--stage", "minhas"], "minhas"),
     "unknown recipe": (["recipes", "finweb"], "did you mean fineweb?"),
     "unknown stage": (["stages", "gopher"], "gopher is no stage"),
+    "unknown field": (["stages", "minhash", "--set", "row=6"], "--set.row: unknown; did you mean rows?"),
+    "no field": (["stages", "minhash", "--set", "rows"], "--set rows: write FIELD=VALUE"),
+    "no value": (["stages", "minhash", "--set", "rows=[1"], "--set rows=[1: write FIELD=VALUE"),
+    "bad value": (["stages", "minhash", "--set", "rows=0"], "--set.rows: input should be greater than or equal to 1"),
+    "another stage's curve": (["stages", "pii", "--similarity", "0.8"], "--similarity is for minhash"),
     "sample into a file": (["sample", "JOB"], "is a file"),
     "two lines and colours": (["run", "a\nb\x1b[31m.yaml"], "No such file"),
 }

@@ -299,9 +299,12 @@ def indexed(folder: Path, shards: list[list[Row]], index: Path, **job: Any) -> P
 def test_a_new_snapshot_costs_only_itself(tmp_path: Path, snapshots: tuple[list[list[Row]], list[list[Row]]]) -> None:
     one, two = snapshots
     index = tmp_path / "index"
-    carry_out(indexed(tmp_path / "one", one, index))
+    assert carry_out(indexed(tmp_path / "one", one, index))["indexes"] == [
+        {"index": str(index), "read": None, "extended": 1}
+    ]
     plan = indexed(tmp_path / "two", two, index)
     manifest = carry_out(plan)
+    assert manifest["indexes"] == [{"index": str(index), "read": 1, "extended": 2}]
     reasons = {row["id"]: (row["reason"], row["duplicate_of"]) for row in ledger(plan) if row["reason"]}
     assert reasons == {"a": ("duplicate_in_index", "a"), "c": ("duplicate_in_index", "c"), "d": ("near_duplicate", "b")}
     assert manifest["totals"]["kept"] == 1
