@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pipeline.emission import SHARD_BITS, documents
 from pipeline.ledger import DROPPED, LEDGER, in_order
 from pipeline.store import Store
-from pipeline.writer import Written, read_batches
+from pipeline.writer import read_batches
 from stages.stage import DEPARTED, RECORD, VERDICT, Meeting, with_column
 
 VERDICTS = pa.schema(
@@ -35,11 +35,13 @@ DUPLICATES = pa.schema([*DEPARTED, LEDGER.field("duplicate_of"), LEDGER.field("s
 
 @dataclass(frozen=True)
 class Earlier:
-    """What an earlier segment wrote of a shard, and what the meeting decided (None: nothing of this shard)."""
+    """Files that an earlier segment wrote of a shard (account: by kind), and what the meeting decided (None: nothing of
+    this shard).
+    """
 
     shard: int
     kept: str
-    account: dict[str, Written]
+    account: dict[str, str]
     verdicts: str | None
 
 
@@ -57,10 +59,7 @@ class Window:
 def follow(store: Store, earlier: Earlier, meeting: Meeting, signals: pa.Schema) -> Iterator[Window]:
     """All of a shard, window by window, in order."""
     schemas = {"ledger": LEDGER, "signals": signals, "dropped": DROPPED}
-    beside = {
-        kind: InStep(read_batches(store, file.path), schemas[kind]) for kind, file in earlier.account.items()
-        if kind in schemas
-    }  # fmt: skip
+    beside = {kind: InStep(read_batches(store, path), schemas[kind]) for kind, path in earlier.account.items()}
     judge = _Judge(store, earlier, meeting)
     held: pa.RecordBatch | None = None
     for batch in read_batches(store, earlier.kept):

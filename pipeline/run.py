@@ -126,11 +126,14 @@ def _through(plan: Plan, engine: Engine) -> Generator[Event, None, _Through]:
     before: list[ShardReport] = []
     met, segment = Met({}), plan.segments[0]
     for number, following in enumerate([*plan.segments[1:], None]):
-        tasks = [
-            replace(plan.task(report.number, segment), before=report, verdicts=met.verdicts.get(report.number))
-            for report in before
-            if report.unreadable is None
-        ] or [plan.task(number, segment) for number in range(len(plan.inputs))]
+        if number == 0:
+            tasks = [plan.task(at, segment) for at in range(len(plan.inputs))]
+        else:
+            tasks = [
+                replace(plan.task(report.number, segment), before=report, verdicts=met.verdicts.get(report.number))
+                for report in before
+                if report.unreadable is None
+            ]
         done = yield from _shards(plan, engine, segment, tasks)
         before = sorted([*done, *(report for report in before if report.unreadable is not None)], key=_number)
         state, faults = judge(plan, before)

@@ -32,6 +32,7 @@ from pipeline.faults import InputError
 from pipeline.flow import Flow, Flowed
 from pipeline.inputs import HashingStream, open_input
 from pipeline.ledger import Counts, Sampler
+from pipeline.publish import ACCOUNT, account_path
 from pipeline.tasks import ATTEMPTS, DATA_GROUP_ROWS, KEPT, ShardReport, ShardTask
 from pipeline.writer import GroupWriter
 from stages.read.batches import Read, warc_batches
@@ -95,7 +96,8 @@ def process_shard(task: ShardTask, tell: Tell, budget: Budget) -> ShardReport:
 def _windows(task: ShardTask, before: ShardReport) -> Iterator[Window]:
     meeting = task.recipe[task.segment.start - 1]
     assert isinstance(meeting, Meeting)
-    earlier = Earlier(task.number, before.kept_files[""].path, dict(before.files), task.verdicts)
+    account = {kind: account_path(task.store, before, kind) for kind in ACCOUNT if kind in before.files}
+    earlier = Earlier(task.number, before.kept_files[""].path, account, task.verdicts)
     return follow(task.store, earlier, meeting, ledger.signals_schema(task.recipe))
 
 

@@ -259,14 +259,26 @@ def test_a_bucket_over_the_cap_is_an_alarm(tmp_path: Path) -> None:
 
 
 def test_inputs_that_cannot_be_read_end_the_run_before_the_meeting(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, [[{"text": prose()}], [{"text": prose()}]], ["minhash"])
-    Path(plan.inputs[1].path).write_bytes(b"no Parquet")
+    rows = [{"text": prose()}, {"text": "short"}, {"text": prose()}]
+    plan = plan_of(tmp_path, [rows, rows], ["gopher_quality", "minhash"])
+    second = Path(plan.inputs[1].path)
+    whole = second.read_bytes()
+    second.write_bytes(whole[:-1] + b"!")
     *events, last = run(plan, InlineEngine(1))
     assert isinstance(last, Finished)
     assert last.manifest["state"] == "failed"
     assert [event.after for event in events if isinstance(event, Started)] == [None]
-    tolerant = plan_of(tmp_path, [[{"text": prose()}]], ["minhash"], to="tolerant", run={"max_failed_shards": 1})
-    assert carry_out(tolerant)["totals"]["kept"] == 1
+    second.write_bytes(whole)
+    assert carry_out(plan)["totals"]["kept"] == 1, "and it goes on when the input is mended"
+
+
+def test_a_meeting_to_which_nobody_comes(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, [[{"text": prose()}]], ["minhash", "token_count"], run={"max_failed_shards": 1})
+    Path(plan.inputs[0].path).write_bytes(b"no Parquet")
+    *_, last = run(plan, InlineEngine(1))
+    assert isinstance(last, Finished)
+    assert last.manifest["totals"]["records_read"] == 0
+    assert list(verify(plan.store)) == []
 
 
 def test_a_shard_that_can_be_read_at_last_comes_to_the_meeting(tmp_path: Path) -> None:
