@@ -45,7 +45,9 @@ def build(
     extended: Mapping[str, int],
     seconds: float,
 ) -> dict[str, Any]:
-    """The manifest. `files` has path, rows, bytes and sha256 of everything published; `extended` the versions of indexes
+    """The manifest.
+
+    files: path, rows, bytes and sha256 of everything published; clusters: the largest; extended: versions of indexes
     that have what was kept.
     """
     done = [report for report in reports if report.unreadable is None]
