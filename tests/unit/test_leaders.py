@@ -149,3 +149,27 @@ def test_a_missing_set_is_an_error_and_never_a_verdict() -> None:
 def test_fixed_rows_come_first() -> None:
     with pytest.raises(ValueError, match="come first"):
         resolve(np.ones((2, 8), np.uint64), np.array([False, True]), None, None)
+
+
+@settings(deadline=None)
+@given(clusters(), st.integers(1, 5))
+def test_a_cluster_may_come_in_blocks(cluster: Cluster, size: int) -> None:
+    """Rows that stayed come again before the next block, with their sets; the verdicts are those on all at once."""
+    values, representative, sets, threshold = cluster
+    expected = resolve(values, representative, arrays(sets, ~representative), threshold)
+    leaders, similarities = list(range(len(values))), [np.nan] * len(values)
+    stayed: list[int] = []
+    for start in range(0, len(values), size):
+        rows = [*stayed, *range(start, min(start + size, len(values)))]
+        known = np.isin(rows, stayed) | representative[rows]
+        blind = representative[rows]
+        wanted = needs_sets(values[rows], known, threshold, blind)
+        assert not (wanted & blind).any()
+        given = arrays([sets[row] for row in rows], wanted)
+        found, alike = resolve(values[rows], known, given, threshold, blind)
+        for at, row in enumerate(rows):
+            if row >= start:
+                leaders[row], similarities[row] = rows[found[at]], alike[at]
+        stayed = [row for row in range(rows[-1] + 1) if leaders[row] == row]
+    assert leaders == expected[0].tolist()
+    np.testing.assert_array_equal(similarities, expected[1])

@@ -185,6 +185,32 @@ def test_a_chain_swallows_its_ends_only_unverified(tmp_path: Path) -> None:
         assert all(jaccard(texts[one], texts[another]) < 0.7 for another in kept - {one})
 
 
+@pytest.mark.parametrize("carried", [0, 2**14])
+def test_blocks_and_where_texts_come_from_decide_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, carried: int
+) -> None:
+    rows = [{"text": text} for text in [*chain(9, 7), *chain(9, 6)]]
+    stage = {"minhash": {"bands": 50, "rows": 2, "verify": True}}
+    whole = plan_of(tmp_path, [rows[:4], rows[4:]], [stage], to="whole")
+    carry_out(whole)
+    monkeypatch.setattr("pipeline.meeting.cluster.BLOCK", 2)
+    monkeypatch.setattr("pipeline.meeting.members.CARRIED", carried)
+    plan = plan_of(tmp_path, [rows[:4], rows[4:]], [stage], to="blocks")
+    carry_out(plan)
+    assert ledger(plan) == ledger(whole)
+
+
+def test_a_cluster_of_many_that_stay_is_an_alarm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.meeting.cluster.MOST_LEADERS", 2)
+    rows = [{"text": text} for text in [*chain(9, 7), chain(9, 7)[-1], prose()]]
+    plan = plan_of(tmp_path, [rows], [{"minhash": {"bands": 50, "rows": 2, "verify": True, "threshold": 0.8}}])
+    (alarm,) = carry_out(plan)["alarms"]
+    assert alarm.startswith("minhash: in 1 clusters not all could be compared: of 11 members")
+    kept = {row["id"] for row in ledger(plan) if row["outcome"] == "kept"}
+    assert set(left(plan).values()) <= kept
+    assert left(plan)["k"] == "a"
+
+
 def jaccard(one: str, another: str) -> float:
     grams = [{tuple(words[at : at + 5]) for at in range(len(words) - 4)} for words in (one.split(), another.split())]
     return len(grams[0] & grams[1]) / len(grams[0] | grams[1])
