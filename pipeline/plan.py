@@ -106,7 +106,7 @@ class Plan:
         """The index that a stage reads, at the version that this plan is pinned to."""
         root = place_of(stage.against) if isinstance(stage, MinHash) else None
         version = self.indexes.get(root) if root is not None else None
-        return Known(root, version) if root is not None and version is not None else None
+        return Known(root, version.number, version.sha256) if root is not None and version is not None else None
 
     def task(self, number: int, segment: Segment) -> ShardTask:
         """What is to be done with one input in one segment; what comes before it is added when it is known."""

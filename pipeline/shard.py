@@ -43,6 +43,8 @@ from stages.stage import RECORD, Meeting, Rule, Stage
 
 MEETING_GROUP_ROWS = 128
 """Of what goes on to the next segment: a meeting reads single texts of it."""
+EMITTED_GROUP_ROWS = 4_096
+"""Signatures are 900 bytes long."""
 LEDGER_GROUP_ROWS = 20_000
 DROPPED_GROUP_ROWS = 500
 MAX_DAMAGE_LISTED = 100
@@ -151,7 +153,7 @@ class _Attempt:
         self._dropped = self._open("dropped", ledger.DROPPED, DROPPED_GROUP_ROWS) if wants_texts else None
         meeting = self._flow.meeting
         self._emitted = (
-            self._open("emitted", emission_schema(meeting), LEDGER_GROUP_ROWS) if meeting is not None else None
+            self._open("emitted", emission_schema(meeting), EMITTED_GROUP_ROWS) if meeting is not None else None
         )
         if meeting is not None:  # one file, also of nothing
             self._partitions[""] = self._open("kept.0", self._kept, self._group_rows)

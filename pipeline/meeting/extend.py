@@ -7,7 +7,7 @@ import json
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, takewhile
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -79,9 +79,7 @@ def extension_name(reports: Sequence[ShardReport]) -> str:
 
 def before(known: Known, reports: Sequence[ShardReport]) -> Known:
     """What an index had before it was given these inputs: all, unless it was. So a run meets the same when repeated."""
-    own = extension_name(reports)
-    earlier = tuple(takewhile(lambda extension: extension.name != own, known.version.extensions))
-    return Known(known.root, replace(known.version, extensions=earlier))
+    return replace(known, upto=extension_name(reports))
 
 
 def settings_of(stage: MinHash) -> Settings:

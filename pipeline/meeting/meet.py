@@ -60,7 +60,7 @@ def meet(
     earlier = before(known, reports) if known is not None else None
     found = yield from near_duplicates(hall, stage, emitted, earlier, folder)
     homes = yield from send_home(hall, found.get("verdicts", []), emitted)
-    shelf = Shelf(folder, stage.only, stage.ngram)
+    shelf = Shelf(hall.folder, folder, stage.only, stage.ngram)
     return Met(homes, _alarms(hall, stage, found), _largest(hall, shelf, found.get("largest", []), emitted))
 
 

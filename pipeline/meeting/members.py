@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from itertools import islice
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from itertools import islice, takewhile
 from typing import Any
 
 import numpy as np
@@ -33,10 +34,20 @@ CARRIED = 2**14
 
 @dataclass(frozen=True)
 class Known:
-    """The index that a job reads, at the version it is pinned to."""
+    """The index that a job reads, at the version it is pinned to; small, since it goes with every task.
+
+    upto: the name of the extension that reading ends at, "" for none.
+    """
 
     root: str
-    version: Version
+    number: int
+    sha256: str
+    upto: str = ""
+
+    @property
+    def version(self) -> Version:
+        """What is read. Raises DamagedIndex."""
+        return _version(self)
 
 
 @dataclass(frozen=True)
@@ -93,8 +104,14 @@ def _member_schema(stage: MinHash) -> pa.Schema:
     )
 
 
+@lru_cache(maxsize=2)
+def _version(known: Known) -> Version:
+    whole = Index(known.root).version(known.number, sha256=known.sha256)
+    return replace(whole, extensions=tuple(takewhile(lambda each: each.name != known.upto, whole.extensions)))
+
+
 def gather_members(
-    stage: MinHash, paths: dict[int, str], shelf: Shelf, known: Known | None, store: Store, windows: Iterator[pa.Table]
+    stage: MinHash, shelf: Shelf, known: Known | None, store: Store, windows: Iterator[pa.Table]
 ) -> Iterator[tuple[str, pa.Table]]:
     """Labelled documents with what their shards' files, or the index, have on them."""
     schema = _member_schema(stage)
@@ -106,7 +123,9 @@ def gather_members(
             here = slice(*np.searchsorted(shards, [shard, shard + 1]))
             texts = shelf.texts(store, docs[here].tolist()) if stage.verify else iter(())
             ghosts = known is not None
-            for rows in _of_shard(store, schema, paths[shard], docs[here], clusters[here], texts, ghosts):
+            for rows in _of_shard(
+                store, schema, shelf.emitted(store, shard), docs[here], clusters[here], texts, ghosts
+            ):
                 yield "members", rows
         if known is not None and own < len(docs):
             yield "members", _of_index(schema, known, docs[own:], clusters[own:])

@@ -51,13 +51,13 @@ def near_duplicates(
     ranges = _index_ranges(known) if known is not None else []
     sources += [Source(each, each.rows) for each in ranges]
     met = yield from hall.run(bucket_edges("bands", partial(_bands, stage), stage.bucket_cap), sources)
-    shelf = Shelf(reports, stage.only, stage.ngram)
+    shelf = Shelf(hall.folder, reports, stage.only, stage.ngram)
     labels = yield from components(hall, met.get("edges", []))
     members = yield from hall.run(
         Exchange(
             name="members",
             emit=_labels,
-            decide=partial(gather_members, stage, {each.shard: each.path for each in emitted}, shelf, known),
+            decide=partial(gather_members, stage, shelf, known),
             order=("key", "label"),
             row_bytes=LABEL_BYTES,
             bounds=shard_bounds(emitted, known is not None),

@@ -1,4 +1,4 @@
-"""Texts of some records, from where the shards wrote what goes on: for what only the texts can decide."""
+"""What shards wrote for the meeting, and their texts: for what only the texts can decide."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from pipeline.emission import SHARD_BITS
 from pipeline.store import Store
-from pipeline.tasks import read_report
-from pipeline.writer import Written, read_batches
+from pipeline.tasks import ShardReport, read_report
+from pipeline.writer import read_batches
 from stages.dedup.shingles import Hashes, shingle_sets
 from stages.text.texts import Texts
 
@@ -23,11 +23,18 @@ _TEXT = pa.schema([pa.field("text", pa.large_string())])
 
 @dataclass(frozen=True)
 class Shelf:
-    """Where the texts of a meeting are. reports: the folder of the shards' reports; only: the media that met."""
+    """Where a meeting finds what shards wrote. meeting: its own folder, which is another one where other shards meet;
+    reports: the folder of the shards' reports; only: the media that met.
+    """
 
+    meeting: str
     reports: str
     only: str | None
     ngram: int
+
+    def emitted(self, store: Store, shard: int) -> str:
+        """The file of what a shard told the meeting."""
+        return _report(store, self.meeting, f"{self.reports}/{shard:05d}.json").files["emitted"].path
 
     def shingle_sets(self, store: Store, docs: Sequence[int]) -> list[Hashes]:
         """The different shingles of each document, rising."""
@@ -40,7 +47,7 @@ class Shelf:
             yield from self._of_shard(store, shard, list(here))
 
     def _of_shard(self, store: Store, shard: int, docs: Sequence[int]) -> Iterator[tuple[int, str]]:
-        file = _kept_file(store, f"{self.reports}/{shard:05d}.json")
+        file = _report(store, self.meeting, f"{self.reports}/{shard:05d}.json").kept_files[""]
         rows = np.array([doc & (2**SHARD_BITS - 1) for doc in docs])
         if self.only is not None:
             rows = _rows_of(store, file.path, self.only)[rows]
@@ -63,8 +70,8 @@ def sets_of(texts: Sequence[str], ngram: int) -> list[Hashes]:
 
 
 @lru_cache(maxsize=256)
-def _kept_file(store: Store, report: str) -> Written:
-    return read_report(store, report).kept_files[""]
+def _report(store: Store, meeting: str, path: str) -> ShardReport:
+    return read_report(store, path)
 
 
 @lru_cache(maxsize=16)

@@ -1,13 +1,13 @@
 """MinHash on documents with natural near duplicates, against the truth and against datatrove's steps on the same words.
 
 The truth, by brute force in Python's sets, and the runs are those of `bench/dedup.py`, which prints them as tables,
-says which standard errors are used and why, and goes on to datatrove's own words, for which spaCy needs too long here.
+with more draws, and goes on to datatrove's own words, for which spaCy needs too long here. Which standard errors are
+used and why is said in `bench/dedup_truth.py`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,29 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip(
-    "datatrove.pipeline.dedup.minhash", reason="the peer is not installed: pip install 'crawlmill[test]'"
-)
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 
-from dedup import (
-    VERIFIED,
-    Contest,
-    Corpus,
-    Fate,
-    audit,
-    bridges,
-    components,
-    crawlmill,
-    datatrove,
-    draw_keys,
-    firsts,
-    own_differences,
-    read_corpus,
-    recall,
-    shingled,
-    words,
-)
+from dedup_runs import audit, components, crawlmill, dates, first_stays, own_differences
+from dedup_truth import BANDS, ROWS, Corpus, draw_keys, read_corpus, recall, shingled, words
 
 from stages.dedup.leaders import STANDARD_ERRORS
 from stages.dedup.shingles import Hashes, Shingles
@@ -47,8 +28,13 @@ pytestmark = pytest.mark.corpus
 DRAWS = 150
 TRUSTED = 0.01
 """The curve from which on the mean of so many draws has an error to trust; below, a few draws find nearly all pairs."""
-
-Run = Callable[..., Fate]
+FEW = 1000
+"""Documents that datatrove sees: it takes 3 ms each."""
+VERIFIED: dict[str, dict[str, Any]] = {
+    "default": {},
+    "low, longest": {"threshold": 0.5, "prefer": "longest"},
+    "high, newest, 20 x 5": {"threshold": 0.9, "prefer": "newest", "bands": 20, "rows": 5},
+}
 
 
 @pytest.fixture(scope="module")
@@ -58,19 +44,14 @@ def documents(corpora: Path) -> Corpus:
 
 @pytest.fixture(scope="module")
 def found(documents: Corpus) -> Shingles:
-    return shingled(documents.texts)
+    shingles: Shingles = shingled(documents.texts)
+    return shingles
 
 
 @pytest.fixture(scope="module")
 def keys(found: Shingles) -> Hashes:
     values: Hashes = draw_keys(found, DRAWS)
     return values
-
-
-@pytest.fixture(scope="module")
-def plain(documents: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Fate:
-    """A run without verify."""
-    return crawlmill(documents, tmp_path_factory.mktemp("plain") / "run")
 
 
 def test_the_truth_is_the_corpus_own_but_for_special_scripts(documents: Corpus) -> None:
@@ -86,14 +67,15 @@ def test_pairs_share_a_band_as_often_as_the_curve_says(documents: Corpus, keys: 
     assert {each.decile: each.mean_off for each in found if each.curve >= TRUSTED and abs(each.mean_off) > 3} == {}
 
 
-def test_without_verify_the_first_of_what_hangs_together_stays(documents: Corpus, keys: Hashes, plain: Fate) -> None:
-    assert np.array_equal(plain.leaders, components(keys[:, 0].tolist()))
-    assert audit(documents, plain).below > 100  # there are chains, so the promise of `verify` is put to the test
+def test_without_verify_the_first_of_what_hangs_together_stays(documents: Corpus, keys: Hashes, tmp_path: Path) -> None:
+    fate = crawlmill(documents, tmp_path / "run")
+    assert np.array_equal(fate.leaders, components(keys[:, 0].tolist()))
+    assert audit(documents, fate).below > 100  # there are chains, so the promise of `verify` is put to the test
 
 
 @pytest.mark.parametrize("fields", VERIFIED.values(), ids=VERIFIED)
 def test_verify_keeps_its_promise(documents: Corpus, found: Shingles, fields: dict[str, Any], tmp_path: Path) -> None:
-    bands, rows = fields.get("bands", 14), fields.get("rows", 8)
+    bands, rows = fields.get("bands", BANDS), fields.get("rows", ROWS)
     fate = crawlmill(documents, tmp_path / "run", verify=True, **fields)
     truth = audit(documents, fate)
     assert truth.dropped > 1_000
@@ -113,22 +95,24 @@ def _ranks(documents: Corpus, prefer: str) -> list[tuple[int, int]]:
     worth = {
         "first": [0] * len(documents.ids),
         "longest": [-len(text) for text in documents.texts],
-        "newest": [-date.fromisoformat(day).toordinal() for day in documents.dates()],
+        "newest": [-date.fromisoformat(day).toordinal() for day in dates(len(documents.ids))],
     }[prefer]
     return [(each, at) for at, each in enumerate(worth)]
 
 
 def test_on_the_same_words_only_the_hash_parts_us_from_datatrove(
-    documents: Corpus, keys: Hashes, plain: Fate, tmp_path: Path
+    documents: Corpus, keys: Hashes, tmp_path: Path
 ) -> None:
-    fate, bands, grams = datatrove(documents, tmp_path, words, simplify=False)
-    assert grams == documents.grams
-    their = components(bands)
-    assert np.array_equal(their[fate.leaders], their)
-    assert fate.kept.sum() == firsts(bands).sum() == len(np.unique(their))
-    ours = Contest("crawlmill", "", plain.kept, keys[:, 0].tolist(), grams)
-    theirs = Contest("datatrove", "hash", firsts(bands), bands, grams)
+    pytest.importorskip("datatrove", reason="the peer is not installed: pip install 'crawlmill[test]'")
+    from dedup_peer import Contest, bridges, datatrove
+
+    _, bands, grams = datatrove(documents.texts[:FEW], tmp_path, words, simplify=False)
+    assert grams == documents.grams[:FEW]
+    own = keys[:FEW, 0].tolist()
+    ours = Contest("crawlmill", "", first_stays(own), own, grams)
+    theirs = Contest("datatrove", "hash", first_stays(bands), bands, grams)
     for one, other in ((ours, theirs), (theirs, ours)):
         assert all(bridges(one, other).values())
-    turned, own = int(np.sum(ours.kept != theirs.kept)), own_differences(keys, plain.kept)
-    assert abs(turned - own.mean()) <= 3 * own.std(ddof=1)
+    turned = int(np.sum(ours.fate.kept != theirs.fate.kept))
+    draws = own_differences(keys[:FEW], ours.fate.kept)
+    assert abs(turned - draws.mean()) <= 3 * draws.std(ddof=1)
