@@ -123,7 +123,7 @@ def show_contest(corpus: Corpus, runs: Sequence[Contest], verified: Fate, own: I
     columns = ["turned by", "crawlmill alone", "datatrove alone"]
     show("Why crawlmill and datatrove disagree: documents that one of them keeps", columns, rows)
     rows = [_bridging(one, other, back) for one, other in pairwise(runs[:-1]) for back in (False, True)]
-    columns = ["", "left", "unexplained", "joined by pairs", "Jaccard there", "before", "same", "rose", "fell"]
+    columns = ["", "left", "joined by pairs", "Jaccard there", "before", "same", "rose", "fell"]
     show("What left at each change, and the pairs that did it (medians)", columns, rows)
     spread = f"{own.mean():.0f} ± {own.std(ddof=1):.0f}, {own.min()} to {own.max()}"
     there = int(np.sum(ours != runs[1].fate.kept))
@@ -141,7 +141,6 @@ def _bridging(one: Contest, other: Contest, back: bool) -> tuple[object, ...]:
     return (
         name,
         len(found),
-        sum(not each for each in found.values()),
         len(pairs),
         *(f"{np.median(figures):.3f}" for figures in (joined, before)),
         *(int(np.sum(which)) for which in (np.abs(moved) < SAME, moved >= SAME, moved <= -SAME)),

@@ -20,9 +20,11 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -117,9 +119,9 @@ def _class(flag: np.uint32) -> str:
 
 def number_grams(texts: Iterable[list[str]]) -> list[Grams]:
     """The different runs of NGRAM words of each text, each run under its own number."""
-    numbers: dict[tuple[str, ...], int] = {}
+    numbers: defaultdict[tuple[str, ...], int] = defaultdict(count().__next__)
     grams = (zip(*(found[at:] for at in range(NGRAM))) for found in texts)
-    return [frozenset(numbers.setdefault(gram, len(numbers)) for gram in each) for each in grams]
+    return [frozenset(map(numbers.__getitem__, each)) for each in grams]
 
 
 def jaccard(one: Grams, other: Grams) -> float:

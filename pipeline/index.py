@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
@@ -183,6 +184,12 @@ class Index:
                 return _parse(_path(number), number, data)
             newest = self.version(number)
 
+    def try_out(self) -> None:
+        """Raises StoreError where the index cannot be extended, before anybody works for it."""
+        trial = f"{VERSIONS}/.trial.{secrets.token_hex(8)}"
+        self.store.create(trial, b"")
+        self.store.remove(trial)
+
     def garbage(self) -> list[str]:
         """Files of ours that no version lists, sorted: those of dead jobs, and of jobs that are at work.
 
@@ -221,9 +228,19 @@ class Index:
         raise OtherIndex(f"{self.root}: was made with {have}, and the job has {want}; {remedy}")
 
 
-def numbers_of(batch: pa.RecordBatch) -> Numbers:
-    """[rows] The numbers by which an index knows the records of a batch with RECORD's shard, offset and ordinal."""
-    return record_numbers(record_keys(batch, PLACES))
+def numbers_of(batch: pa.RecordBatch, sha256: str) -> Numbers:
+    """[rows] The numbers by which an index knows records at (offset, ordinal) of the input with this digest: the same
+    wherever that lies, and others for what lies there later.
+    """
+    names = ("offset", "ordinal")
+    inputs = pa.array([sha256] * batch.num_rows, pa.string())
+    columns = [inputs, *(batch.column(name) for name in names)]
+    return record_numbers(record_keys(pa.RecordBatch.from_arrays(columns, ["shard", *names]), PLACES))
+
+
+def input_number(sha256: str) -> int:
+    """The column `input` of records from the input with this digest, in hex."""
+    return int(sha256[:16], 16)
 
 
 def _path(number: int) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from stages.dedup.clusters import mixed
 
 
 def record_keys(batch: pa.RecordBatch, seed: str) -> npt.NDArray[np.uint64]:
@@ -16,18 +17,9 @@ def record_keys(batch: pa.RecordBatch, seed: str) -> npt.NDArray[np.uint64]:
     base = {shard: _start(f"{seed}\0{shard}") for shard in set(shards)}
     state = np.array([base[shard] for shard in shards], np.uint64)
     for name in ("offset", "ordinal"):
-        state = _mix(state ^ batch.column(name).to_numpy(zero_copy_only=False).astype(np.uint64))
+        state = mixed(state ^ batch.column(name).to_numpy(zero_copy_only=False).astype(np.uint64), 0)
     return state
 
 
 def _start(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
-
-
-def _mix(state: Any) -> Any:
-    """splitmix64 (Steele et al., 2014)."""
-    with np.errstate(over="ignore"):
-        state = state + np.uint64(0x9E3779B97F4A7C15)
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))

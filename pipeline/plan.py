@@ -17,13 +17,13 @@ from typing import Any
 from pipeline import __version__, assets
 from pipeline.budget import Budget, LocalBudget
 from pipeline.faults import InputError, StoreError
-from pipeline.index import Index, Version
+from pipeline.index import Index, Version, input_number
 from pipeline.inputs import Input, list_inputs
-from pipeline.meeting.extend import settings_of
+from pipeline.meeting.extend import extension_name, settings_of
 from pipeline.meeting.members import Known
 from pipeline.spec import Job, JobError, ParquetSource, load_job, load_stages
 from pipeline.store import Store
-from pipeline.tasks import Segment, ShardTask
+from pipeline.tasks import Segment, ShardReport, ShardTask
 from stages.dedup.minhash import MinHash
 from stages.stage import Meeting, Stage
 from stages.tokens import TokenCount
@@ -102,11 +102,22 @@ class Plan:
         ends = [at + 1 for at, stage in enumerate(self.stages) if isinstance(stage, Meeting)]
         return [Segment(start, stop) for start, stop in pairwise([0, *ends, len(self.stages)])] or [Segment(0, 0)]
 
-    def known(self, stage: Stage) -> Known | None:
-        """The index that a stage reads, at the version that this plan is pinned to."""
+    def known(self, at: int, reports: Sequence[ShardReport]) -> Known | None:
+        """What the index has for the stage at `at`, at the version that this plan is pinned to and before this job
+        extended it, if it did; reports: of the job's inputs.
+        """
+        stage = self.stages[at]
         root = place_of(stage.against) if isinstance(stage, MinHash) else None
         version = self.indexes.get(root) if root is not None else None
-        return Known(root, version.number, version.sha256) if root is not None and version is not None else None
+        if root is None or version is None:
+            return None
+        own = sorted({input_number(report.sha256) for report in reports if report.unreadable is None})
+        return Known(root, version.number, version.sha256, self.extension(at, reports), tuple(own))
+
+    def extension(self, at: int, reports: Sequence[ShardReport]) -> str:
+        """The name of what the stage at `at` adds to its index."""
+        recipe = [[stage.model_dump(mode="json") for stage in self.stages], self.given, at]
+        return extension_name(reports, json.dumps(recipe, sort_keys=True))
 
     def task(self, number: int, segment: Segment) -> ShardTask:
         """What is to be done with one input in one segment; what comes before it is added when it is known."""
@@ -162,6 +173,8 @@ def _indexes(stages: Sequence[Stage], output: Store) -> dict[str, Version | None
             continue
         against, extended = place_of(stage.against), place_of(stage.index)
         for root in [root for root in (against, extended) if root is not None]:
+            if root == output.root or f"{root}/".startswith(f"{output.root}/"):
+                raise ValueError(f"{stage.kind}: {root}: an index has a folder of its own, outside the output")
             newest = Index(root).latest(settings_of(stage))
             if root != against:
                 continue

@@ -140,7 +140,11 @@ def print_curve(settings: Sequence[str], similarity: float | None, as_json: bool
     assert isinstance(stage, MinHash)
     bands, rows = stage.bands, stage.rows
     if similarity is not None:
-        bands, rows = curve.choose(similarity, stage.hashes)
+        try:
+            bands, rows = curve.choose(similarity, stage.hashes)
+        except ValueError as error:
+            what = f"no bands and rows of {stage.hashes} hashes part at {similarity:g}"
+            raise JobError(f"--similarity: {what}; give more hashes with --set, or another similarity") from error
     if as_json:
         points = [{"similarity": at, "probability": chance} for at, chance in curve.table(bands, rows)]
         click.echo(json.dumps({"stage": "minhash", "bands": bands, "rows": rows, "curve": points}))

@@ -23,6 +23,7 @@ from pipeline.engine import Context, Done, Engine, Progress
 from pipeline.events import Event, Exchanging, Finished, Packing, ShardDone, Started, Working
 from pipeline.exchange import Hall, MeetingFailed, Step
 from pipeline.faults import StoreError
+from pipeline.index import Index
 from pipeline.index_tables import IndexFault
 from pipeline.meeting.extend import extend_index
 from pipeline.meeting.meet import Met, as_published, meet
@@ -64,6 +65,8 @@ def run(plan: Plan, engine: Engine) -> Iterator[Event]:
             yield Finished(earlier)
             return
     else:
+        for stage in plan.stages:
+            _try_out(place_of(stage.index) if isinstance(stage, MinHash) else None)
         try:
             store.write_atomic(PLAN, json.dumps(plan.identity, sort_keys=True, indent=1).encode())
         except StoreError as error:
@@ -90,6 +93,15 @@ def run(plan: Plan, engine: Engine) -> Iterator[Event]:
     yield Finished(content)
 
 
+def _try_out(index: str | None) -> None:
+    """Raises JobError where an index cannot be extended."""
+    try:
+        if index is not None:
+            Index(index).try_out()
+    except (StoreError, NotImplementedError) as error:
+        raise JobError(f"{error or index}; name another place with `index:`") from error
+
+
 @dataclass(frozen=True)
 class _Through:
     """Where all shards have got to."""
@@ -98,19 +110,21 @@ class _Through:
     state: str
     alarms: list[str]
     clusters: list[dict[str, Any]]
-    met: list[tuple[Meeting, list[ShardReport]]]
-    """The meetings, and the reports of the shards that came there."""
+    met: dict[int, list[ShardReport]]
+    """The reports of the shards that came to each meeting, by its place in the recipe."""
 
 
 def _extend(plan: Plan, engine: Engine, done: _Through) -> Generator[Event, None, dict[str, int]]:
     """Add what is kept to the indexes that the recipe names; returns versions that have it, by index."""
     extended = {}
     snapshot = ",".join(sorted({each.dump or "" for each in plan.inputs} - {""}))
-    for number, (stage, reports) in enumerate(done.met):
+    for at, reports in done.met.items():
+        stage = plan.stages[at]
         root = place_of(stage.index) if isinstance(stage, MinHash) else None
         if isinstance(stage, MinHash) and root is not None:
-            hall = Hall(plan.store, engine, f"{MEETINGS}/{number + 1}-{_digest(done.reports)}-index")
-            steps = extend_index(hall, stage, root, reports, done.reports, snapshot)
+            hall = Hall(plan.store, engine, f"{MEETINGS}/index-{at}-{_digest(done.reports)}")
+            name = plan.extension(at, done.reports)
+            steps = extend_index(hall, stage, Index(root), name, snapshot, reports, done.reports)
             try:
                 extended[root] = (yield from _told(stage.kind, steps)).number
             except (MeetingFailed, IndexFault) as error:
@@ -122,12 +136,12 @@ def _through(plan: Plan, engine: Engine) -> Generator[Event, None, _Through]:
     """All shards through all segments, with the meetings between them; no further than to where the run has failed."""
     alarms: list[str] = []
     clusters: list[dict[str, Any]] = []
-    meetings: list[tuple[Meeting, list[ShardReport]]] = []
+    meetings: dict[int, list[ShardReport]] = {}
     before: list[ShardReport] = []
     met, segment = Met({}), plan.segments[0]
     for number, following in enumerate([*plan.segments[1:], None]):
         if number == 0:
-            tasks = [plan.task(at, segment) for at in range(len(plan.inputs))]
+            tasks = [plan.task(each, segment) for each in range(len(plan.inputs))]
         else:
             tasks = [
                 replace(plan.task(report.number, segment), before=report, verdicts=met.verdicts.get(report.number))
@@ -139,17 +153,18 @@ def _through(plan: Plan, engine: Engine) -> Generator[Event, None, _Through]:
         state, faults = judge(plan, before)
         if state == "failed" or following is None:
             return _Through(before, state, [*faults, *alarms], clusters, meetings)
-        meeting = plan.stages[segment.stop - 1]
+        at = segment.stop - 1
+        meeting, known = plan.stages[at], plan.known(at, before)
         assert isinstance(meeting, Meeting)
         name = f"{number + 1}-{_digest(before)}"
         hall = Hall(plan.store, engine, f"{MEETINGS}/{name}")
         try:
-            met = yield from _told(meeting.kind, meet(hall, meeting, before, segment.reports, plan.known(meeting)))
+            met = yield from _told(meeting.kind, meet(hall, meeting, before, segment.reports, known))
         except (MeetingFailed, NotConverged) as error:
             raise RunFailed(f"{meeting.kind}: {error}") from error
         alarms += met.alarms
         clusters += met.clusters
-        meetings.append((meeting, before))
+        meetings[at] = before
         segment = replace(following, reports=f"{REPORTS}/{name}")
     raise AssertionError("a plan has a last segment")
 

@@ -161,12 +161,14 @@ def write_all(
     return writer.written
 
 
-def read_batches(store: Store, path: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """A file's row groups in order, each a batch, so that a reader holds what a writer held; all columns where none is
-    named.
+def read_batches(
+    store: Store, path: str, columns: Sequence[str] | None = None, groups: Sequence[int] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """A file's row groups in order, each a batch, so that a reader holds what a writer held; all columns and all groups
+    where none are named.
     """
     with store.open_read(path) as stream:
         parquet = pq.ParquetFile(stream)
-        for number in range(parquet.num_row_groups):
+        for number in range(parquet.num_row_groups) if groups is None else groups:
             group = parquet.read_row_group(number, columns=columns, use_threads=False)
             yield from group.combine_chunks().to_batches()

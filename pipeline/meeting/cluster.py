@@ -1,7 +1,7 @@
 """The members of clusters, in order of preference, become verdicts.
 
-A cluster's members come in any number of windows. Of them a block of some hundred is held, and the signatures of those
-that stay, MOST_LEADERS at most: what stays beyond that is compared with nothing that comes later, which is an alarm.
+A cluster's members come in any number of windows. Of them a block is held, and signatures and shingles of those that
+stay, as far as there is room: what stays beyond that is compared with nothing that comes later, which is an alarm.
 Who stays is decided by `stages.dedup.leaders`; this module counts, and fetches the texts that it asks for.
 """
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from pipeline.carry import VERDICTS
 from pipeline.meeting.exact import firsts
-from pipeline.meeting.members import GHOST, MEMBER, REPRESENTATIVE, Members
+from pipeline.meeting.members import MEMBER, OF_INDEX, Members
 from pipeline.meeting.shelf import Shelf, sets_of
 from pipeline.store import Store
 from stages.decision import Bools
@@ -27,7 +27,11 @@ from stages.dedup.shingles import Hashes
 from stages.dedup.signature import estimate
 
 BLOCK = 512
+BLOCK_SHINGLES = 2**20
+"""Of all members of a block, or those of one that has more: 8 MiB."""
 MOST_LEADERS = 4096
+LEADERS_SHINGLES = 2**22
+"""Of all that lead: 32 MiB, and as much while they are compared."""
 MOST_DIGESTS = 2**16
 LARGEST = 20
 LARGEST_CLUSTERS = pa.schema(
@@ -48,7 +52,7 @@ def decide_clusters(
     largest: list[tuple[int, ...]] = []
     cluster: _Cluster | None = None
     for window in windows:
-        rows, found = Members.of(window, stage.hashes), _Found()
+        rows, found = Members.of(window), _Found()
         starts = np.unique(firsts(rows.keys))
         for start, stop in zip(starts, [*starts[1:], len(rows)]):
             if cluster is None or cluster.key != rows.keys[start]:
@@ -88,6 +92,12 @@ def _tables(found: _Found, largest: list[tuple[int, ...]]) -> Iterator[tuple[str
             yield name, pa.table(columns, schema=schema)
 
 
+def _block(rows: Members) -> int:
+    """How many of the first rows make a block: that depends on them alone, not on the windows they come in."""
+    fit = int(np.count_nonzero(np.cumsum(rows.shingles[:BLOCK]) <= BLOCK_SHINGLES))
+    return max(1, fit)
+
+
 @dataclass
 class _Leader:
     """Who stays: a member, or a representative of the index, with how many it stands for."""
@@ -106,8 +116,7 @@ class _Cluster:
 
     def __init__(self, key: int, stage: MinHash, shelf: Shelf, store: Store) -> None:
         self.key, self._stage, self._shelf, self._store = key, stage, shelf, store
-        self._ghosts = np.zeros(0, np.uint64)
-        self._members = self._uncompared = 0
+        self._members = self._uncompared = self._shingles = 0
         self._leaders: list[_Leader] = []
         self._signatures: Hashes = np.zeros((0, stage.hashes), np.uint64)  # of those that lead, as all that follows
         self._texts: list[str | None] = []
@@ -117,19 +126,17 @@ class _Cluster:
 
     def take(self, rows: Members, found: _Found) -> None:
         """The next rows."""
-        self._ghosts = np.union1d(self._ghosts, rows.docs[rows.parts == GHOST])
-        earlier = rows.take(rows.parts == REPRESENTATIVE)
-        self._lead(earlier.take(~np.isin(earlier.docs, self._ghosts)), of_index=True)
+        self._lead(rows.take(rows.parts == OF_INDEX), of_index=True)
         members = rows.take(rows.parts == MEMBER)
         self._members += len(members)
         self._held = members if self._held is None else self._held.joined(members)
-        while len(self._held) >= BLOCK:
-            self._decide(self._held.take(slice(0, BLOCK)), found)
-            self._held = self._held.take(slice(BLOCK, None))
+        while (block := _block(self._held)) < len(self._held):
+            self._decide(self._held.take(slice(0, block)), found)
+            self._held = self._held.take(slice(block, None))
 
     def close(self, found: _Found) -> None:
         """All rows have come."""
-        if self._held is not None and len(self._held):
+        if self._held is not None and len(self._held):  # at most a block
             self._decide(self._held, found)
         for leader in self._leaders:
             if leader.dump is None and leader.first is not None:
@@ -211,9 +218,12 @@ class _Cluster:
 
     def _lead(self, rows: Members, shingles: Hashes | None = None, of_index: bool = False) -> bool:
         """Let members, or representatives, lead from now on, as far as there is room; says whether there was."""
-        room = max(0, MOST_LEADERS - len(self._leaders))
-        self._uncompared += max(0, len(rows) - room)
+        fits = np.cumsum(rows.shingles) <= max(0, LEADERS_SHINGLES - self._shingles)
+        fits[: not self._leaders] = True  # the first, however long
+        room = min(int(np.count_nonzero(fits)), max(0, MOST_LEADERS - len(self._leaders)))
+        self._uncompared += len(rows) - room
         rows = rows.take(slice(0, room))
+        self._shingles += 0 if of_index else int(rows.shingles.sum())
         self._signatures = np.concatenate([self._signatures, rows.signatures])
         self._texts += rows.texts.tolist()
         self._sets += [shingles] * len(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
@@ -13,13 +13,12 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.exchange import Exchange, Hall, Source, Step
-from pipeline.index import Extension, Index, Version, numbers_of
+from pipeline.index import Extension, Index, Version, input_number, numbers_of
 from pipeline.index_tables import File, write_partition
-from pipeline.meeting.members import Known
 from pipeline.store import Store
 from pipeline.tasks import ShardReport
 from pipeline.writer import read_batches
-from stages.dedup.index import BANDS, REPRESENTATIVES, Layout, Settings, schema
+from stages.dedup.index import BANDS, REPRESENTATIVES, Layout, Numbers, Settings, schema
 from stages.dedup.minhash import MinHash
 from stages.dedup.signature import band_keys, unpack
 
@@ -30,26 +29,32 @@ _LISTED = pa.schema([pa.field("file", pa.string())])  # a File as JSON
 class _Shard:
     """Where a shard's records met, and where those lie that were kept in the end."""
 
+    sha256: str
     emitted: str
     kept: tuple[str, ...]
 
 
 def extend_index(
-    hall: Hall, stage: MinHash, root: str, met: Sequence[ShardReport], ended: Sequence[ShardReport], snapshot: str
+    hall: Hall,
+    stage: MinHash,
+    index: Index,
+    name: str,
+    snapshot: str,
+    met: Sequence[ShardReport],
+    ended: Sequence[ShardReport],
 ) -> Generator[Step, None, Version]:
-    """Add the records that are kept in the end to the index at `root`, under the digest of their inputs.
+    """Add the records that are kept in the end to an index, as the extension `name`: nothing where it has that.
 
-    met: reports of the segment that ends at the meeting; ended: those of the last. Inputs that are in the index already
-    change nothing. Raises IndexFault, MeetingFailed and StoreError.
+    met: reports of the segment that ends at the meeting; ended: those of the last. Raises IndexFault, MeetingFailed and
+    StoreError.
     """
-    settings, name = settings_of(stage), extension_name(ended)
-    index = Index(root)
+    settings = settings_of(stage)
     newest = index.latest(settings)
     if newest is not None and any(each.name == name for each in newest.extensions):
         return newest
     kept = {report.number: tuple(file.path for file in report.kept_files.values()) for report in ended}
     sources = [
-        Source(_Shard(report.files["emitted"].path, kept[report.number]), report.kept)
+        Source(_Shard(report.sha256, report.files["emitted"].path, kept[report.number]), report.kept)
         for report in met
         if report.unreadable is None
     ]
@@ -58,7 +63,7 @@ def extend_index(
         exchange = Exchange(
             name=f"index.{layout.name}",
             emit=partial(_emit, stage, layout),
-            decide=partial(_write, root, name, layout, settings),
+            decide=partial(_write, index.root, name, layout, settings),
             order=("key", "representative"),
             row_bytes=size,
             bounds=tuple(layout.bounds(part, settings.partitions)[0] for part in range(1, settings.partitions)),
@@ -71,15 +76,10 @@ def extend_index(
     return index.extend(extension, settings)
 
 
-def extension_name(reports: Sequence[ShardReport]) -> str:
-    """What a run adds to an index is known by: a digest of its inputs, whatever the recipe made of them."""
-    inputs = [[report.shard, report.sha256] for report in reports if report.unreadable is None]
-    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:32]
-
-
-def before(known: Known, reports: Sequence[ShardReport]) -> Known:
-    """What an index had before it was given these inputs: all, unless it was. So a run meets the same when repeated."""
-    return replace(known, upto=extension_name(reports))
+def extension_name(reports: Sequence[ShardReport], recipe: str) -> str:
+    """What a run adds to an index is known by: a digest of its inputs and of what was done with them."""
+    inputs = [report.sha256 for report in reports if report.unreadable is None]
+    return hashlib.sha256(json.dumps([inputs, recipe]).encode()).hexdigest()[:32]
 
 
 def settings_of(stage: MinHash) -> Settings:
@@ -88,17 +88,18 @@ def settings_of(stage: MinHash) -> Settings:
 
 
 def _emit(stage: MinHash, layout: Layout, store: Store, shard: _Shard) -> Iterator[pa.Table]:
-    kept = np.concatenate([np.zeros(0, np.uint64), *_numbers(store, shard.kept)])
+    kept = np.concatenate([np.zeros(0, np.uint64), *_numbers(store, shard)])
     for batch in read_batches(store, shard.emitted):
-        here = np.isin(numbers_of(batch), kept) & batch.column("signature").is_valid().to_numpy(zero_copy_only=False)
-        rows = batch.filter(pa.array(here))
-        numbers = numbers_of(rows)
+        numbers = numbers_of(batch, shard.sha256)
+        here = np.isin(numbers, kept) & batch.column("signature").is_valid().to_numpy(zero_copy_only=False)
+        rows, numbers = batch.filter(pa.array(here)), numbers[here]
         if layout == BANDS:
             keys = band_keys(unpack(rows.column("signature")), stage.bands, stage.rows)
             yield pa.table({"key": keys.reshape(-1), "representative": np.repeat(numbers, stage.bands)})
         else:
             columns = schema(layout, settings_of(stage))
-            given = {"representative": pa.array(numbers), "snapshot": rows.column("dump")}
+            inputs = np.full(len(numbers), input_number(shard.sha256), np.uint64)
+            given = {"representative": pa.array(numbers), "snapshot": rows.column("dump"), "input": pa.array(inputs)}
             table = pa.table([given.get(f.name, _column(rows, f.name)) for f in columns], schema=columns)
             yield table.append_column("key", pa.array(numbers))
 
@@ -107,10 +108,11 @@ def _column(rows: pa.RecordBatch, name: str) -> pa.Array | None:
     return rows.column(name) if name in rows.schema.names else None
 
 
-def _numbers(store: Store, paths: Sequence[str]) -> Iterator[np.ndarray[tuple[int], np.dtype[np.uint64]]]:
-    for path in paths:
-        for batch in read_batches(store, path, ("shard", "offset", "ordinal")):
-            yield numbers_of(batch)
+def _numbers(store: Store, shard: _Shard) -> Iterator[Numbers]:
+    """Of the records that were kept."""
+    for path in shard.kept:
+        for batch in read_batches(store, path, ("offset", "ordinal")):
+            yield numbers_of(batch, shard.sha256)
 
 
 def _write(

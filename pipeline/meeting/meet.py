@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,6 @@ import pyarrow.parquet as pq
 from pipeline.emission import SHARD_BITS
 from pipeline.exchange import Hall, Rows, Step
 from pipeline.meeting.exact import Emitted, exact_duplicates
-from pipeline.meeting.extend import before
 from pipeline.meeting.home import send_home
 from pipeline.meeting.members import Known
 from pipeline.meeting.near import near_duplicates
@@ -57,10 +57,9 @@ def meet(
         verdicts = yield from exact_duplicates(hall, stage, emitted)
         return Met((yield from send_home(hall, verdicts, emitted)))
     assert isinstance(stage, MinHash)
-    earlier = before(known, reports) if known is not None else None
-    found = yield from near_duplicates(hall, stage, emitted, earlier, folder)
+    shelf = Shelf(secrets.token_hex(8), folder, stage.only, stage.ngram)
+    found = yield from near_duplicates(hall, stage, emitted, known, shelf)
     homes = yield from send_home(hall, found.get("verdicts", []), emitted)
-    shelf = Shelf(hall.folder, folder, stage.only, stage.ngram)
     return Met(homes, _alarms(hall, stage, found), _largest(hall, shelf, found.get("largest", []), emitted))
 
 
@@ -68,7 +67,7 @@ def as_published(
     store: Store, clusters: Sequence[dict[str, Any]], reports: Sequence[ShardReport], dropped_text: str
 ) -> list[dict[str, Any]]:
     """The clusters with texts as far as they are published: of who stays as it is in `data/`, personal data replaced,
-    or none if it left later; of the other as in `dropped/`, or none where the job stores none.
+    or none if it left later; of the other as it left, or none where the job stores no texts of such records.
     """
     by_shard = {report.shard: report for report in reports}
     shown = []

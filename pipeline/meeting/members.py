@@ -12,21 +12,19 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.emission import SHARD_BITS
-from pipeline.index import Index, Version, numbers_of
+from pipeline.index import Index, Version
 from pipeline.meeting.shelf import Shelf
 from pipeline.store import Store
-from pipeline.writer import read_batches
-from stages.dedup import index
+from pipeline.writer import Written, read_batches
+from stages.decision import Ints
 from stages.dedup.clusters import mixed
-from stages.dedup.index import Numbers
+from stages.dedup.index import FIRST, Numbers
 from stages.dedup.minhash import MinHash
 from stages.dedup.shingles import Hashes
 from stages.dedup.signature import unpack
 
-GHOST, REPRESENTATIVE, MEMBER = 0, 1, 2
-"""What a row of a cluster is, in the order they come: a member's number in an index, a representative in the index, a
-member.
-"""
+OF_INDEX, MEMBER = 0, 1
+"""What a row of a cluster is, in the order they come: a representative in the index, a member."""
 ROWS_TOGETHER = 1_000
 CARRIED = 2**14
 """Characters of the longest text that comes to its cluster; longer ones are read where they are asked for."""
@@ -36,13 +34,15 @@ CARRIED = 2**14
 class Known:
     """The index that a job reads, at the version it is pinned to; small, since it goes with every task.
 
-    upto: the name of the extension that reading ends at, "" for none.
+    upto: the name of the extension that reading ends at, "" for none; own: the job's own inputs, rising, of which no
+    record counts as an earlier copy: it is judged anew.
     """
 
     root: str
     number: int
     sha256: str
     upto: str = ""
+    own: tuple[int, ...] = ()
 
     @property
     def version(self) -> Version:
@@ -58,20 +58,21 @@ class Members:
     parts: Numbers
     docs: Numbers
     digests: Numbers
+    shingles: Ints
     signatures: Hashes  # [n, k]
     ids: Any
     dumps: Any
     texts: Any  # None where a text is long, or nobody wants it
 
     @classmethod
-    def of(cls, table: pa.Table, k: int) -> Members:
-        signatures = table["signature"].combine_chunks().fill_null(bytes(8 * k))  # ghosts have none
+    def of(cls, table: pa.Table) -> Members:
         return cls(
             keys=table["key"].to_numpy(),
             parts=table["part"].to_numpy(),
             docs=table["doc"].to_numpy(),
-            digests=table["digest"].fill_null(0).to_numpy(),
-            signatures=unpack(signatures),
+            digests=table["digest"].to_numpy(),
+            shingles=table["shingles"].to_numpy(),
+            signatures=unpack(table["signature"].combine_chunks()),
             ids=table["id"].to_numpy(),
             dumps=table["dump"].to_numpy(),
             texts=table["text"].to_numpy(),
@@ -96,6 +97,7 @@ def _member_schema(stage: MinHash) -> pa.Schema:
             pa.field("rank", pa.uint64()),
             pa.field("doc", pa.uint64()),
             pa.field("digest", pa.uint64()),
+            pa.field("shingles", pa.int64()),
             pa.field("id", pa.string()),
             pa.field("dump", pa.string()),
             pa.field("signature", pa.binary(8 * stage.hashes)),
@@ -118,14 +120,11 @@ def gather_members(
     for window in windows:
         docs, clusters = window["key"].to_numpy(), mixed(window["label"].to_numpy(), 0)
         shards = np.right_shift(docs, np.uint64(SHARD_BITS))
-        own = int(np.searchsorted(docs, np.uint64(index.FIRST)))
+        own = int(np.searchsorted(docs, np.uint64(FIRST)))
         for shard in np.unique(shards[:own]).tolist():
             here = slice(*np.searchsorted(shards, [shard, shard + 1]))
             texts = shelf.texts(store, docs[here].tolist()) if stage.verify else iter(())
-            ghosts = known is not None
-            for rows in _of_shard(
-                store, schema, shelf.emitted(store, shard), docs[here], clusters[here], texts, ghosts
-            ):
+            for rows in _of_shard(store, schema, shelf.emitted(store, shard), docs[here], clusters[here], texts):
                 yield "members", rows
         if known is not None and own < len(docs):
             yield "members", _of_index(schema, known, docs[own:], clusters[own:])
@@ -134,19 +133,19 @@ def gather_members(
 def _of_shard(
     store: Store,
     schema: pa.Schema,
-    path: str,
-    docs: index.Numbers,
-    clusters: index.Numbers,
+    emitted: Written,
+    docs: Numbers,
+    clusters: Numbers,
     texts: Iterator[tuple[int, str]],
-    ghosts: bool,
 ) -> Iterator[pa.Table]:
-    """Members, and with `ghosts` the numbers that they have in an index; texts: of all of them in order, or none."""
-    wanted = docs & np.uint64(2**SHARD_BITS - 1)
-    first = 0
-    for batch in read_batches(store, path):
+    """Members; texts: of all of them in order, or none."""
+    wanted = (docs & np.uint64(2**SHARD_BITS - 1)).astype(np.int64)
+    ends = np.cumsum([rows for rows, _ in emitted.groups])
+    groups = np.unique(np.searchsorted(ends, wanted, "right")).tolist()
+    for group, batch in zip(groups, read_batches(store, emitted.path, groups=groups)):
+        first = int(ends[group]) - batch.num_rows
         start, stop = np.searchsorted(wanted, [first, first + batch.num_rows])
-        rows = batch.take(pa.array(wanted[start:stop] - np.uint64(first)))
-        first += batch.num_rows
+        rows = batch.take(pa.array(wanted[start:stop] - first))
         for at in range(0, rows.num_rows, ROWS_TOGETHER):
             part = rows.slice(at, ROWS_TOGETHER)
             here = slice(start + at, start + at + part.num_rows)
@@ -155,17 +154,15 @@ def _of_shard(
             if carried:
                 given["text"] = pa.array(carried, pa.large_string())
             yield _table(schema, part, given)
-            if ghosts:
-                numbers = {"doc": pa.array(numbers_of(part)), "part": _part(GHOST, part.num_rows)}
-                yield _table(schema, part.select([]), {"key": given["key"], **numbers})
 
 
-def _of_index(schema: pa.Schema, known: Known, docs: index.Numbers, clusters: index.Numbers) -> pa.Table:
-    found = []
+def _of_index(schema: pa.Schema, known: Known, docs: Numbers, clusters: Numbers) -> pa.Table:
+    """Representatives, without those from the job's own inputs."""
+    found, own = [], np.array(known.own, np.uint64)
     low, high = int(docs[0]), int(docs[-1]) + 1
     for table in Index(known.root).representatives(known.version, low, high):
         at = np.minimum(np.searchsorted(docs, table["representative"].to_numpy()), len(docs) - 1)
-        here = docs[at] == table["representative"].to_numpy()
+        here = (docs[at] == table["representative"].to_numpy()) & ~np.isin(table["input"].to_numpy(), own)
         rows = table.filter(pa.array(here)).combine_chunks()
         n = rows.num_rows
         given = {
@@ -173,7 +170,7 @@ def _of_index(schema: pa.Schema, known: Known, docs: index.Numbers, clusters: in
             "doc": rows["representative"],
             "rank": pa.array(np.zeros(n, np.uint64)),
             "dump": rows["snapshot"],
-            "part": _part(REPRESENTATIVE, n),
+            "part": _part(OF_INDEX, n),
         }
         found.append(_table(schema, rows, given))
     return pa.concat_tables([schema.empty_table(), *found])
@@ -186,12 +183,7 @@ def _part(part: int, rows: int) -> pa.Array:
 def _table(schema: pa.Schema, rows: pa.RecordBatch | pa.Table, given: dict[str, pa.Array]) -> pa.Table:
     n = len(given["key"])
     columns = [
-        given[f.name] if f.name in given else rows[f.name] if f.name in rows.schema.names else _nothing(f, n)
+        given[f.name] if f.name in given else rows[f.name] if f.name in rows.schema.names else pa.nulls(n, f.type)
         for f in schema
     ]
     return pa.table(columns, schema=schema)
-
-
-def _nothing(field: pa.Field, rows: int) -> pa.Array:
-    """Nulls, or zeros for what rows are sorted by."""
-    return pa.array(np.zeros(rows, np.uint64)) if field.name == "rank" else pa.nulls(rows, field.type)

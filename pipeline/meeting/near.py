@@ -40,18 +40,15 @@ TEXT_BYTES = 5_000
 
 
 def near_duplicates(
-    hall: Hall, stage: MinHash, emitted: Sequence[Emitted], known: Known | None, reports: str
+    hall: Hall, stage: MinHash, emitted: Sequence[Emitted], known: Known | None, shelf: Shelf
 ) -> Generator[Step, None, dict[str, Sequence[Rows]]]:
     """Verdicts on all records that are not alone (`verdicts`), buckets over the cap (`oversize`), clusters of which
     not all members were compared (`crowded`), and the largest clusters (`largest`).
-
-    reports: the folder of the shards' reports, by which a task finds their files.
     """
     sources: list[Source] = [Source(each, each.rows * stage.bands) for each in emitted]
     ranges = _index_ranges(known) if known is not None else []
     sources += [Source(each, each.rows) for each in ranges]
     met = yield from hall.run(bucket_edges("bands", partial(_bands, stage), stage.bucket_cap), sources)
-    shelf = Shelf(hall.folder, reports, stage.only, stage.ngram)
     labels = yield from components(hall, met.get("edges", []))
     members = yield from hall.run(
         Exchange(
@@ -70,7 +67,7 @@ def near_duplicates(
             name="clusters",
             emit=read_rows,
             decide=partial(decide_clusters, stage, shelf),
-            order=("key", "part", "rank", "doc"),
+            order=("key", "part", "rank", "doc", "digest"),
             row_bytes=8 * stage.hashes + MEMBER_BYTES + (TEXT_BYTES if stage.verify else 0),
         ),
         [Source(each, each.rows) for each in members.get("members", [])],

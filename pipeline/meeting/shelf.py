@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pipeline.emission import SHARD_BITS
 from pipeline.store import Store
 from pipeline.tasks import ShardReport, read_report
-from pipeline.writer import read_batches
+from pipeline.writer import Written, read_batches
 from stages.dedup.shingles import Hashes, shingle_sets
 from stages.text.texts import Texts
 
@@ -23,18 +23,18 @@ _TEXT = pa.schema([pa.field("text", pa.large_string())])
 
 @dataclass(frozen=True)
 class Shelf:
-    """Where a meeting finds what shards wrote. meeting: its own folder, which is another one where other shards meet;
-    reports: the folder of the shards' reports; only: the media that met.
+    """Where a meeting finds what shards wrote. reports: the folder of the shards' reports; only: the media that met;
+    stamp: no two meetings have the same, so that what a process remembers of one is not taken for another's.
     """
 
-    meeting: str
+    stamp: str
     reports: str
     only: str | None
     ngram: int
 
-    def emitted(self, store: Store, shard: int) -> str:
+    def emitted(self, store: Store, shard: int) -> Written:
         """The file of what a shard told the meeting."""
-        return _report(store, self.meeting, f"{self.reports}/{shard:05d}.json").files["emitted"].path
+        return _report(store, self.stamp, f"{self.reports}/{shard:05d}.json").files["emitted"]
 
     def shingle_sets(self, store: Store, docs: Sequence[int]) -> list[Hashes]:
         """The different shingles of each document, rising."""
@@ -47,7 +47,7 @@ class Shelf:
             yield from self._of_shard(store, shard, list(here))
 
     def _of_shard(self, store: Store, shard: int, docs: Sequence[int]) -> Iterator[tuple[int, str]]:
-        file = _report(store, self.meeting, f"{self.reports}/{shard:05d}.json").kept_files[""]
+        file = _report(store, self.stamp, f"{self.reports}/{shard:05d}.json").kept_files[""]
         rows = np.array([doc & (2**SHARD_BITS - 1) for doc in docs])
         if self.only is not None:
             rows = _rows_of(store, file.path, self.only)[rows]
@@ -70,7 +70,7 @@ def sets_of(texts: Sequence[str], ngram: int) -> list[Hashes]:
 
 
 @lru_cache(maxsize=256)
-def _report(store: Store, meeting: str, path: str) -> ShardReport:
+def _report(store: Store, stamp: str, path: str) -> ShardReport:
     return read_report(store, path)
 
 

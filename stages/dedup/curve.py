@@ -20,7 +20,7 @@ def choose(threshold: float, hashes: int) -> tuple[int, int]:
     """(bands, rows) of at most `hashes` values whose curve parts best at `threshold`, by datasketch.
 
     It weighs texts missed above the threshold and texts compared below it alike. Raises ValueError for a threshold
-    outside 0..1 or fewer than 2 hashes, and ImportError where datasketch is not installed.
+    outside 0..1, or where so few hashes cannot part there, and ImportError where datasketch is not installed.
     """
     from datasketch import MinHashLSH  # imports scipy, which takes a second
 

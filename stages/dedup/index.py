@@ -24,7 +24,7 @@ PARTITIONS = 256
 FIRST = 2**63
 """The least number of a representative; a job's own documents have smaller ones."""
 PLACES = "index"
-"""Seed for the hash of a record's place. All indexes hang on it."""
+"""Seed for the hash of a record's place, which is its input's sha256, offset and ordinal. All indexes hang on it."""
 
 
 class Settings(BaseModel):
@@ -94,6 +94,7 @@ def schema(layout: Layout, settings: Settings) -> pa.Schema:
             pa.field("id", pa.string()),
             pa.field("snapshot", pa.string()),
             pa.field("url", pa.string()),
+            pa.field("input", pa.uint64()),  # what its input's sha256 begins with
             pa.field("shingles", pa.int64()),
             pa.field("digest", pa.uint64()),  # of the normalised words
             pa.field("signature", pa.binary(8 * settings.bands * settings.rows)),  # little-endian uint64s

@@ -17,6 +17,8 @@ MOST_HASHES = 1024
 """Bands times rows: a signature of 8 KiB, longer than many texts."""
 
 Count = Annotated[int, Field(ge=1, le=256)]
+Place = Annotated[str, Field(min_length=1, pattern="^[^~]")]
+"""A path or URL, written out."""
 
 
 class MinHash(Meeting):
@@ -37,14 +39,14 @@ class MinHash(Meeting):
     """
 
     kind: Literal["minhash"] = "minhash"
-    ngram: PositiveInt = 5
+    ngram: Annotated[int, Field(ge=1, le=100)] = 5
     bands: Count = 14
     rows: Count = 8
     verify: bool = False
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.7
     bucket_cap: PositiveInt = 10_000
-    against: str | None = None
-    index: str | None = None
+    against: Place | None = None
+    index: Place | None = None
     counts_clusters: ClassVar[bool] = True
     reasons: ClassVar[tuple[str, ...]] = ("near_duplicate", "duplicate_in_index")
 
@@ -52,6 +54,8 @@ class MinHash(Meeting):
     def _few_enough(self) -> Self:
         if self.hashes > MOST_HASHES:
             raise ValueError(f"bands * rows is {self.hashes:,}: at most {MOST_HASHES:,} hashes")
+        if "threshold" in self.model_fields_set and not self.verify:
+            raise ValueError("threshold decides nothing without verify: true")
         return self
 
     @property

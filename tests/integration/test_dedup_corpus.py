@@ -8,7 +8,6 @@ used and why is said in `bench/dedup_truth.py`.
 from __future__ import annotations
 
 import sys
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 
-from dedup_runs import audit, components, crawlmill, dates, first_stays, own_differences
+from dedup_runs import audit, components, crawlmill, first_stays, own_differences
 from dedup_truth import BANDS, ROWS, Corpus, draw_keys, read_corpus, recall, shingled, words
 
 from stages.dedup.leaders import STANDARD_ERRORS
@@ -26,14 +25,16 @@ from stages.dedup.shingles import Hashes, Shingles
 pytestmark = pytest.mark.corpus
 
 DRAWS = 150
+"""Not fewer: shares at 0.4-0.5 are skewed (1.8), and there the mean of the first 50, 100 and 120 draws is off by 3.0,
+3.9 and 3.7 of its errors; of 150 by 2.0, of 1,000 by 1.1.
+"""
 TRUSTED = 0.01
 """The curve from which on the mean of so many draws has an error to trust; below, a few draws find nearly all pairs."""
-FEW = 1000
+FEW = 700
 """Documents that datatrove sees: it takes 3 ms each."""
 VERIFIED: dict[str, dict[str, Any]] = {
     "default": {},
-    "low, longest": {"threshold": 0.5, "prefer": "longest"},
-    "high, newest, 20 x 5": {"threshold": 0.9, "prefer": "newest", "bands": 20, "rows": 5},
+    "low, longest, 20 x 5": {"threshold": 0.5, "prefer": "longest", "bands": 20, "rows": 5},
 }
 
 
@@ -95,7 +96,6 @@ def _ranks(documents: Corpus, prefer: str) -> list[tuple[int, int]]:
     worth = {
         "first": [0] * len(documents.ids),
         "longest": [-len(text) for text in documents.texts],
-        "newest": [-date.fromisoformat(day).toordinal() for day in dates(len(documents.ids))],
     }[prefer]
     return [(each, at) for at, each in enumerate(worth)]
 
@@ -104,15 +104,10 @@ def test_on_the_same_words_only_the_hash_parts_us_from_datatrove(
     documents: Corpus, keys: Hashes, tmp_path: Path
 ) -> None:
     pytest.importorskip("datatrove", reason="the peer is not installed: pip install 'crawlmill[test]'")
-    from dedup_peer import Contest, bridges, datatrove
+    from dedup_peer import datatrove
 
     _, bands, grams = datatrove(documents.texts[:FEW], tmp_path, words, simplify=False)
     assert grams == documents.grams[:FEW]
-    own = keys[:FEW, 0].tolist()
-    ours = Contest("crawlmill", "", first_stays(own), own, grams)
-    theirs = Contest("datatrove", "hash", first_stays(bands), bands, grams)
-    for one, other in ((ours, theirs), (theirs, ours)):
-        assert all(bridges(one, other).values())
-    turned = int(np.sum(ours.fate.kept != theirs.fate.kept))
-    draws = own_differences(keys[:FEW], ours.fate.kept)
-    assert abs(turned - draws.mean()) <= 3 * draws.std(ddof=1)
+    ours, theirs = first_stays(keys[:FEW, 0].tolist()).kept, first_stays(bands).kept
+    own = own_differences(keys[:FEW], ours)
+    assert abs(np.sum(ours != theirs) - own.mean()) <= 3 * own.std(ddof=1)

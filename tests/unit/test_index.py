@@ -41,6 +41,7 @@ def rows_of(seed: int, records: int, made: Settings = FOUR) -> dict[str, pa.Tabl
         "representative": numbers,
         "id": [f"<{seed}-{n}>" for n in range(records)],
         "snapshot": [f"CC-{seed}"] * records,
+        "input": np.full(records, seed, np.uint64),
         "url": [f"http://host/{n}" if n % 3 else None for n in range(records)],
         "shingles": np.arange(records),
         "digest": numbers >> np.uint64(3),
@@ -465,10 +466,11 @@ def test_rows_that_are_not_in_order_are_not_written(index: Index, change: Callab
 
 
 def test_numbers_of_records_are_the_same_for_ever() -> None:
-    rows = [{"shard": "s", "offset": 0, "ordinal": 0}, {"shard": "s", "offset": 2**40, "ordinal": 1}]
+    rows = [{"shard": "anywhere", "offset": 0, "ordinal": 0}, {"shard": "else", "offset": 2**40, "ordinal": 1}]
     batch = pa.RecordBatch.from_pylist(rows, schema=RECORD)
-    assert numbers_of(batch).tolist() == PINNED
-    assert numbers_of(batch.slice(1)).tolist() == PINNED[1:]
+    assert numbers_of(batch, "s").tolist() == PINNED
+    assert numbers_of(batch.slice(1), "s").tolist() == PINNED[1:]
+    assert not set(numbers_of(batch, "t").tolist()) & set(PINNED)
 
 
 PINNED = [10_299_310_103_195_574_477, 10_345_346_225_854_014_221]

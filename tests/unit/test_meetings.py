@@ -363,6 +363,48 @@ def test_extending_twice_changes_nothing(tmp_path: Path, snapshots: tuple[list[l
     assert rows_of(again, "data") == rows_of(first, "data")
 
 
+def test_a_job_with_more_inputs_is_not_met_by_its_own_records(tmp_path: Path) -> None:
+    """Its own copies would drop what stays now, where what stayed then leaves earlier."""
+    index = tmp_path / "index"
+    fields = {"minhash": {"against": str(index), "index": str(index)}}
+    old, new = {"text": prose(), "date": "2024-01-01"}, {"text": prose(), "date": "2024-02-01"}
+    carry_out(plan_of(tmp_path, [[old]], [fields], to="one"))
+    both = plan_of(tmp_path, [[old], [new]], [{"dedup_text": {"prefer": "newest"}}, fields], to="two")
+    assert carry_out(both)["totals"]["kept"] == 1
+    assert left(both) == {"a": "b"}
+
+
+def test_what_lies_at_the_same_path_later_is_another_input(tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    carry_out(indexed(tmp_path, [[{"text": prose()}, {"text": other(1)}]], index, to="one"))
+    later = indexed(tmp_path, [[{"text": other(2)}, {"text": other(1), "id": "z"}]], index, to="two")
+    carry_out(later)
+    assert left(later) == {"z": "b"}
+    third = indexed(tmp_path / "elsewhere", [[{"text": other(2), "id": "x"}, {"text": prose(), "id": "y"}]], index)
+    carry_out(third)
+    assert left(third) == {"x": "a", "y": "a"}
+
+
+def test_another_recipe_adds_to_an_index_too(tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    rows = [{"text": prose()}, {"text": other(1), "media": "pdf"}]
+    for media in ("html", "pdf"):
+        carry_out(plan_of(tmp_path, [rows], [{"minhash": {"only": media, "index": str(index)}}], to=media))
+    new = [{"text": prose((3, "filled"))}, {"text": other(1)}]
+    plan = plan_of(tmp_path / "new", [new], [{"minhash": {"against": str(index)}}])
+    carry_out(plan)
+    assert left(plan) == {"a": "a", "b": "b"}
+
+
+def test_an_index_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
+    plan = indexed(tmp_path, [[{"text": prose()}]], Path("/proc/index"))
+    with pytest.raises(JobError, match="name another place with `index:`"):
+        next(run(plan, InlineEngine(1)))
+    assert not Path(plan.output).exists()
+    with pytest.raises(JobError, match="outside the output"):
+        indexed(tmp_path, [[{"text": prose()}]], tmp_path / "out" / "index")
+
+
 def test_a_run_is_pinned_to_the_version_it_began_with(
     tmp_path: Path, snapshots: tuple[list[list[Row]], list[list[Row]]]
 ) -> None:
