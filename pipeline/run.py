@@ -22,7 +22,7 @@ from pipeline.components import NotConverged
 from pipeline.engine import Context, Done, Engine, Progress
 from pipeline.events import Event, Exchanging, Finished, Packing, ShardDone, Started, Working
 from pipeline.exchange import Hall, MeetingFailed, Step
-from pipeline.faults import StoreError
+from pipeline.faults import MissingFile, StoreError
 from pipeline.index import Index
 from pipeline.index_tables import IndexFault
 from pipeline.meeting.extend import extend_index
@@ -160,8 +160,8 @@ def _through(plan: Plan, engine: Engine) -> Generator[Event, None, _Through]:
         hall = Hall(plan.store, engine, f"{MEETINGS}/{name}")
         try:
             met = yield from _told(meeting.kind, meet(hall, meeting, before, segment.reports, known))
-        except (MeetingFailed, NotConverged) as error:
-            raise RunFailed(f"{meeting.kind}: {error}") from error
+        except (MeetingFailed, NotConverged, StoreError) as error:
+            raise RunFailed(f"{meeting.kind}: {error}{_remedy(error, hall.folder)}") from error
         alarms += met.alarms
         clusters += met.clusters
         meetings[at] = before
@@ -193,6 +193,13 @@ def _told(stage: str, steps: Generator[Step, None, T]) -> Generator[Event, None,
         except StopIteration as end:
             return cast(T, end.value)
         yield Exchanging(stage, step.phase, step.done, step.tasks)
+
+
+def _remedy(error: BaseException, meeting: str) -> str:
+    """What brings back a file that a meeting, or what follows it, needs and somebody removed."""
+    if not isinstance(error, MissingFile) and not isinstance(error.__cause__, MissingFile):
+        return ""
+    return f"; remove {meeting} and run again, or {REPORTS} as well where files of shards are gone"
 
 
 def _digest(reports: Sequence[ShardReport]) -> str:
@@ -251,8 +258,9 @@ def _result(done: Done[ShardTask, ShardReport]) -> ShardReport:
     if done.result is not None:
         return done.result
     error = done.error
-    if done.item.before is not None:  # others may have left for what this shard keeps
-        raise RunFailed(f"{_label(done.item)}: {type(error).__name__}: {error}") from error
+    if done.item.before is not None and error is not None:  # others may have left for what this shard keeps
+        remedy = _remedy(error, f"{MEETINGS}/{done.item.segment.reports.rpartition('/')[2]}")
+        raise RunFailed(f"{_label(done.item)}: {type(error).__name__}: {error}{remedy}") from error
     if isinstance(error, StoreError | AssetError | AccountError):
         raise RunFailed(str(error)) from error
     said = " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -182,11 +182,12 @@ for event in run(make_plan(Path(sys.argv[1])), InlineEngine(1)):
 def test_driver_killed_in_each_phase(folder: Path, undisturbed: dict[str, str]) -> None:
     tests = Path(__file__).parent
     path = job(folder, "driver")
-    options = [",".join(PHASES), str(tests), str(tests.parent), str(tests.parent.parent)]
-    for at in range(len(PHASES) + 1):
+    phases = PHASES[1::2]  # every other one: each costs a process
+    options = [",".join(phases), str(tests), str(tests.parent), str(tests.parent.parent)]
+    for at in range(len(phases) + 1):
         command = [sys.executable, "-c", DRIVER, str(path), str(at), *options]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        assert done.returncode == (-signal.SIGKILL if at < len(PHASES) else 0), done.stderr[-2000:]
-        assert (folder / "driver" / "manifest.json").exists() == (at == len(PHASES))
+        assert done.returncode == (-signal.SIGKILL if at < len(phases) else 0), done.stderr[-2000:]
+        assert (folder / "driver" / "manifest.json").exists() == (at == len(phases))
     assert digests(folder / "driver") == undisturbed
     assert contents(folder / "driver-index") == contents(folder / "undisturbed-index")
