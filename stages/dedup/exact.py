@@ -108,7 +108,7 @@ def normal_url(url: str | None) -> bytes | None:
     authority = f"{_unescaped(user)}{at}[{host}]" if ":" in host else f"{_unescaped(user)}{at}{host}"
     if port is not None and port != _DEFAULT_PORTS[parts.scheme]:
         authority += f":{port}"
-    query = f"?{_unescaped(parts.query)}" if parts.query else ""
+    query = f"?{_unescaped(parts.query)}" if "?" in url.partition("#")[0] else ""
     return f"http://{authority}{_resolved(_unescaped(parts.path))}{query}".encode()
 
 

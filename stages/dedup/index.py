@@ -15,13 +15,14 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
+from stages.dedup.clusters import REPRESENTATIVE
 from stages.dedup.signature import VERSION
 
 Numbers = npt.NDArray[np.uint64]
 
 PARTITIONS = 256
 """A snapshot of 150 million records of 14 bands then has files of about 8 million rows, and 0.6 million records."""
-FIRST = 2**63
+FIRST = int(REPRESENTATIVE)
 """The least number of a representative; a job's own documents have smaller ones."""
 PLACES = "index"
 """Seed for the hash of a record's place, which is its input's sha256, offset and ordinal. All indexes hang on it."""

@@ -24,7 +24,7 @@ def resolve(
     signatures: Hashes,
     fixed: Bools,
     sets: tuple[Ints, Hashes] | None,
-    threshold: float | None,
+    threshold: float,
     blind: Bools | None = None,
 ) -> tuple[Ints, Floats]:
     """(leader, similarity), both [n]: the row that each row duplicates, its own index and NaN where it is kept.
@@ -34,19 +34,14 @@ def resolve(
     those that `needs_sets` leaves out; blind: [n], fixed rows whose shingles nobody has (representatives of an index),
     all fixed ones if left out.
 
-    Without `threshold` everything follows row 0. With it, in order, a row is a duplicate of the most similar row kept
-    so far whose similarity reaches `threshold`, of equals the first, and else is kept. Where the estimate is within
+    In order, a row is a duplicate of the most similar row kept so far whose similarity reaches `threshold`, of equals
+    the first, and else is kept. Where the estimate is within
     `margin` of the threshold, the sets decide and the similarity is exact; else, with a blind row, and without sets,
     it is the estimate. Raises ValueError where a row has no set though one decides, and for a fixed row behind others.
     """
     n, k = signatures.shape
     if np.any(fixed[1:] & ~fixed[:-1]):
         raise ValueError("fixed rows come first")
-    if threshold is None:
-        leader, similarity = np.zeros(n, np.int64), (signatures == signatures[:1]).mean(axis=1)
-        stays = fixed | (np.arange(n) == 0)
-        leader[stays], similarity[stays] = np.flatnonzero(stays), np.nan
-        return leader, similarity
     low, high, reach = _zone(threshold, k)
     if sets is None:
         low, sets = k + 1, (np.zeros(n + 1, np.int64), np.zeros(0, np.uint64))

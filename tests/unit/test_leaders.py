@@ -104,16 +104,6 @@ def test_sets_that_nothing_needs_change_nothing(cluster: Cluster) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("representatives", [0, 1, 2])
-def test_without_threshold_all_follow_the_first(representatives: int) -> None:
-    values = np.array([[1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 9], [5, 6, 7, 8]], np.uint64)
-    fixed = np.arange(4) < representatives
-    leader, similarity = resolve(values, fixed, None, None)
-    kept = max(representatives, 1)
-    assert leader.tolist() == [*range(kept), *[0] * (4 - kept)]
-    np.testing.assert_array_equal(similarity, [*[np.nan] * kept, *[1.0, 0.75, 0.0][kept - 1 :]])
-
-
 def test_a_chain_is_not_swallowed() -> None:
     sets = [set(range(start, start + 100)) for start in range(0, 100, 10)]  # neighbours 0.82, next but one 0.67
     words = np.random.default_rng(5).integers(0, 2**64, 200, np.uint64)
@@ -123,15 +113,13 @@ def test_a_chain_is_not_swallowed() -> None:
     leader, similarity = resolve(values, none, arrays(sets, ~none), 0.7)
     assert leader.tolist() == [0, 0, 2, 2, 4, 4, 6, 6, 8, 8]
     assert similarity[1::2] == pytest.approx(90 / 110)
-    assert resolve(values, none, None, None)[0].tolist() == [0] * 10
 
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_clusters_of_hardly_anybody(n: int) -> None:
     values, fixed = np.ones((n, 8), np.uint64), np.zeros(n, bool)
-    for threshold in (None, 0.7):
-        leader, similarity = resolve(values, fixed, None, threshold)
-        assert leader.tolist() == list(range(n)) and np.isnan(similarity).all()
+    leader, similarity = resolve(values, fixed, None, 0.7)
+    assert leader.tolist() == list(range(n)) and np.isnan(similarity).all()
     assert needs_sets(values, fixed, 0.7).tolist() == [False] * n
 
 
@@ -148,7 +136,7 @@ def test_a_missing_set_is_an_error_and_never_a_verdict() -> None:
 
 def test_fixed_rows_come_first() -> None:
     with pytest.raises(ValueError, match="come first"):
-        resolve(np.ones((2, 8), np.uint64), np.array([False, True]), None, None)
+        resolve(np.ones((2, 8), np.uint64), np.array([False, True]), None, 0.7)
 
 
 @settings(deadline=None)
