@@ -29,7 +29,7 @@ demo: $(VENV)/.installed
 	$(BIN)/crawlmill verify $(DEMO)/out
 
 test: $(VENV)/.tested
-	$(BIN)/pytest -m "not browser and not cluster and not corpus"
+	$(BIN)/pytest -n auto --dist loadfile -m "not browser and not cluster and not corpus"
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .
@@ -45,7 +45,8 @@ system-deps:
 
 check: export CRAWLMILL_NO_SKIPS = 1
 check: system-deps lint test
-	$(BIN)/pytest -m "browser or cluster or corpus"
+	$(BIN)/pytest -n auto --dist loadfile -m "corpus and not browser and not cluster"
+	$(BIN)/pytest -m "browser or cluster"  # these take the machine for themselves
 
 clean:
 	rm -rf $(VENV) $(DEMO) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
