@@ -17,7 +17,7 @@ from pipeline.emission import SHARD_BITS, documents
 from pipeline.ledger import DROPPED, LEDGER, in_order
 from pipeline.store import Store
 from pipeline.writer import read_batches
-from stages.stage import DEPARTED, RECORD, VERDICT, Meeting, with_column
+from stages.stage import DEPARTED, RECORD, VERDICT, Meeting, nobody, of_media, with_column
 
 VERDICTS = pa.schema(
     [
@@ -59,19 +59,20 @@ class Window:
 def follow(store: Store, earlier: Earlier, meeting: Meeting, signals: pa.Schema) -> Iterator[Window]:
     """All of a shard, window by window, in order."""
     schemas = {"ledger": LEDGER, "signals": signals, "dropped": DROPPED}
-    beside = {kind: InStep(read_batches(store, path), schemas[kind]) for kind, path in earlier.account.items()}
+    beside = {kind: InStep(read_batches(store, path)) for kind, path in earlier.account.items()}
     judge = _Judge(store, earlier, meeting)
     held: pa.RecordBatch | None = None
     for batch in read_batches(store, earlier.kept):
         if held is not None:
-            yield _window(held, judge, beside, last=False)
+            last = held.column("offset")[-1].as_py(), held.column("ordinal")[-1].as_py()
+            account = {kind: in_order(list(each.upto(last)), schemas[kind]) for kind, each in beside.items()}
+            yield _window(held, judge, account)
         held = batch
-    yield _window(pa.RecordBatch.from_pylist([], schema=RECORD) if held is None else held, judge, beside, last=True)
+    account = {kind: in_order(list(each.upto(None)), schemas[kind]) for kind, each in beside.items()}
+    yield _window(nobody(RECORD) if held is None else held, judge, account)
 
 
-def _window(batch: pa.RecordBatch, judge: _Judge, beside: dict[str, InStep], last: bool) -> Window:
-    upto = None if last else (batch.column("offset")[-1].as_py(), batch.column("ordinal")[-1].as_py())
-    account = {kind: each.upto(upto) for kind, each in beside.items()}
+def _window(batch: pa.RecordBatch, judge: _Judge, account: dict[str, pa.RecordBatch]) -> Window:
     if "ledger" in account:  # those that stood then are accounted for anew
         account["ledger"] = account["ledger"].filter(pc.not_equal(account["ledger"].column("outcome"), "kept"))
     return Window(*judge.part(batch), account)
@@ -80,23 +81,22 @@ def _window(batch: pa.RecordBatch, judge: _Judge, beside: dict[str, InStep], las
 class InStep:
     """Rows in the order of (offset, ordinal), taken up to a place."""
 
-    def __init__(self, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> None:
-        self._batches, self._schema = batches, schema
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
         self._held: pa.RecordBatch | None = None
 
-    def upto(self, last: tuple[int, int] | None) -> pa.RecordBatch:
-        """Rows that were not taken yet, up to and with the place `last`; None: all."""
-        taken = []
+    def upto(self, last: tuple[int, int] | None) -> Iterator[pa.RecordBatch]:
+        """Rows that were not taken yet, up to and with the place `last`; None: all. No batch is empty."""
         while (batch := self._held if self._held is not None else next(self._batches, None)) is not None:
             cut = batch.num_rows
             if last is not None:
                 offset, ordinal = (batch.column(name).to_numpy() for name in ("offset", "ordinal"))
                 cut = int(np.count_nonzero((offset < last[0]) | ((offset == last[0]) & (ordinal <= last[1]))))
-            taken.append(batch.slice(0, cut))
             self._held = batch.slice(cut) if cut < batch.num_rows else None
+            if cut:
+                yield batch.slice(0, cut)
             if self._held is not None:
-                break
-        return in_order(taken, self._schema)
+                return
 
 
 class _Judge:
@@ -109,9 +109,7 @@ class _Judge:
 
     def part(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
         """The rows that stay, and those that leave, of the next rows that met or passed by."""
-        met = np.ones(batch.num_rows, bool)
-        if self._meeting.only is not None:
-            met = np.array([media == self._meeting.only for media in batch.column("media").to_pylist()], bool)
+        met = of_media(batch, self._meeting.only).to_numpy(zero_copy_only=False)
         docs = documents(self._shard, int(met.sum()), self._met)
         self._met += len(docs)
         rows = np.full(batch.num_rows, -1)
@@ -138,7 +136,7 @@ def _duplicates(batch: pa.RecordBatch, said: pa.RecordBatch, meeting: Meeting) -
 
 def _verdicts(store: Store, earlier: Earlier) -> pa.RecordBatch:
     """Those on one shard, by document; the file has those of several."""
-    found = [pa.RecordBatch.from_pylist([], schema=VERDICTS)]
+    found = [nobody(VERDICTS)]
     if earlier.verdicts is not None:
         with store.open_read(earlier.verdicts) as stream:
             reader = pa.ipc.open_file(stream)

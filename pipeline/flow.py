@@ -19,7 +19,7 @@ from pipeline.cage import Failure, cage_for, cage_seconds
 from pipeline.emission import emission
 from pipeline.ledger import Outcome, in_order
 from stages.decision import Bools, Decision, fails_where, first_failing
-from stages.stage import RECORD, BatchStage, IsolatedStage, Meeting, Refusal, Rule, Stage, depart, with_column
+from stages.stage import RECORD, BatchStage, IsolatedStage, Meeting, Refusal, Rule, Stage, depart, of_media, with_column
 from stages.text.texts import Texts
 
 PART_BYTES = 4 * 2**20
@@ -118,7 +118,7 @@ class Flow:
         return self.meeting is not None and isinstance(last, Rule) and last.only == self.meeting.only
 
     def _emit(self, flowed: Flowed, meeting: Meeting) -> None:
-        here = flowed.kept.filter(_of_media(flowed.kept, meeting.only))
+        here = flowed.kept.filter(of_media(flowed.kept, meeting.only))
         for part in _in_parts(here):
             start = time.process_time()
             flowed.emitted.append(emission(meeting, Texts.of(part)))
@@ -163,7 +163,7 @@ class Flow:
     def _set_aside(self, flowed: Flowed, only: str | None) -> pa.RecordBatch | None:
         if only is None:
             return None
-        here = _of_media(flowed.kept, only)
+        here = of_media(flowed.kept, only)
         aside = flowed.kept.filter(pc.invert(here))
         flowed.kept = flowed.kept.filter(here)
         return aside
@@ -242,13 +242,6 @@ class Flow:
         for kind, column in signals_of.items():
             measured.add(kind, texts.batch, column)
         return texts.filter(standing)
-
-
-def _of_media(batch: pa.RecordBatch, only: str | None) -> pa.BooleanArray:
-    """Which records a stage with `only` is for."""
-    if only is None:
-        return pa.array(np.ones(batch.num_rows, bool))
-    return pc.equal(batch.column("media"), only).fill_null(False)
 
 
 def _in_parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

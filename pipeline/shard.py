@@ -138,7 +138,7 @@ class _Attempt:
         self._stack = ExitStack()
         self._sampler = Sampler() if task.dropped_text == "sample" else None
         self._damage: list[list[Any]] = []
-        self._bytes_lost = self._damages = 0
+        self._bytes_lost = 0
         self._partitions: dict[str, GroupWriter] = {}
         self._signals_schema = ledger.signals_schema(task.recipe)
         self._has_rules = any(isinstance(stage, Rule) for stage in task.recipe)

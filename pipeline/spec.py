@@ -133,7 +133,8 @@ def load_stages(job: Job, folder: Path) -> tuple[Stage, ...]:
 
 def _check_order(stages: Sequence[Stage], place: str) -> None:
     """What no flow can run: texts needed before there are any, and two rules or meetings of one kind for the same
-    records."""
+    records.
+    """
     for i, stage in enumerate(stages):
         here = f"{place}: stages[{i}]: {stage.kind}"
         for other in stages[:i]:

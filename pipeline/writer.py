@@ -34,6 +34,13 @@ class Written:
     sha256: str
     groups: tuple[tuple[int, int], ...]
 
+    def places(self, rows: Any) -> tuple[Any, Any]:
+        """The row group of each row, and its place in there; rows: [n] of the file's."""
+        counts = np.array([count for count, _ in self.groups], np.int64)
+        ends = np.cumsum(counts)
+        groups = np.searchsorted(ends, rows, "right")
+        return groups, rows - (ends - counts)[groups]
+
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Written:
         """The inverse of `dataclasses.asdict`, also after a journey through JSON."""

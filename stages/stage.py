@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Ty
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from stages.decision import Decision, Signals, Words
@@ -224,6 +225,13 @@ def depart(batch: pa.RecordBatch, decision: Decision) -> pa.RecordBatch:
     rows = np.flatnonzero(decision.fails)
     leaving = batch.take(pa.array(rows))
     return pa.RecordBatch.from_arrays([*leaving.columns, *decision.take(rows).to_arrow()], schema=DEPARTED)
+
+
+def of_media(batch: pa.RecordBatch, only: str | None) -> pa.BooleanArray:
+    """Which records a stage with `only` is for."""
+    if only is None:
+        return pa.array(np.ones(batch.num_rows, bool))
+    return pc.equal(batch.column("media"), only).fill_null(False)
 
 
 def nobody(schema: pa.Schema) -> pa.RecordBatch:

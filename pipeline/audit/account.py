@@ -8,7 +8,6 @@ and the manifest's own arithmetic are `pipeline.audit.verify`'s, the rows of `da
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,6 +31,7 @@ from pipeline.audit.rows import (
     row_hashes,
     row_words,
 )
+from pipeline.carry import InStep
 from pipeline.ledger import DROPPED, LEDGER, SAMPLES_PER_REASON
 from pipeline.store import Store
 
@@ -120,8 +120,7 @@ class _Beside:
 
     def __init__(self, store: Store, file: File, schema: pa.Schema) -> None:
         self.notes = Notes(file.path)
-        self._schema, self._batches = schema, in_order(read_rows(store, file, schema, WINDOW, self.notes))
-        self._held: pa.RecordBatch | None = None
+        self._schema, self._rows = schema, InStep(in_order(read_rows(store, file, schema, WINDOW, self.notes)))
         self._over = False
 
     def compare(self, window: pa.RecordBatch, last: tuple[int, int] | None) -> None:
@@ -132,7 +131,7 @@ class _Beside:
         words = row_words(window, self._schema.names)
         here = np.zeros(window.num_rows, bool)
         try:
-            for batch in self._upto(last):
+            for batch in self._rows.upto(last):
                 said = row_words(batch, self._schema.names)
                 self.notes.rows(
                     "that the ledger does not have like this", batch, ~mask(pc.is_in(said, words.filter(pa.array(may))))
@@ -154,23 +153,6 @@ class _Beside:
 
     def _count(self, batch: pa.RecordBatch) -> None:
         """Look at some rows of this file."""
-
-    def _upto(self, last: tuple[int, int] | None) -> Iterator[pa.RecordBatch]:
-        while True:
-            batch = self._held if self._held is not None else next(self._batches, None)
-            self._held = None
-            if batch is None:
-                return
-            cut = batch.num_rows
-            if last is not None:
-                offset, ordinal = (batch.column(name).to_numpy() for name in PLACE)
-                cut = int(np.count_nonzero((offset < last[0]) | ((offset == last[0]) & (ordinal <= last[1]))))
-            if cut < batch.num_rows:
-                self._held = batch.slice(cut)
-            if cut:
-                yield batch.slice(0, cut)
-            if self._held is not None:
-                return
 
 
 class _Signals(_Beside):

@@ -65,9 +65,9 @@ def decide_clusters(
         found = _Found()
         cluster.close(found)
         yield from _tables(found, largest)
-    columns = zip(*((size, -kept, -other, similarity) for size, kept, other, similarity in sorted(largest)))
-    named = dict(zip(LARGEST_CLUSTERS.names, map(list, columns)))
-    yield "largest", pa.table(named or LARGEST_CLUSTERS.empty_table().to_pydict(), schema=LARGEST_CLUSTERS)
+    entries = ((size, -kept, -other, similarity) for size, kept, other, similarity in sorted(largest))
+    rows_of_largest = [dict(zip(LARGEST_CLUSTERS.names, entry)) for entry in entries]
+    yield "largest", pa.Table.from_pylist(rows_of_largest, schema=LARGEST_CLUSTERS)
 
 
 @dataclass

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.carry import VERDICTS
-from pipeline.emission import documents
+from pipeline.emission import Documents, documents
 from pipeline.exchange import Exchange, Hall, Rows, Source, Step
 from pipeline.store import Store
 from pipeline.writer import read_batches
@@ -28,6 +28,13 @@ class Emitted:
     path: str
     rows: int
 
+    def batches(self, store: Store, columns: Sequence[str]) -> Iterator[tuple[Documents, pa.RecordBatch]]:
+        """Its rows in order, with their document numbers."""
+        first = 0
+        for batch in read_batches(store, self.path, columns):
+            yield documents(self.shard, batch.num_rows, first), batch
+            first += batch.num_rows
+
 
 def exact_duplicates(hall: Hall, stage: Exact, emitted: Sequence[Emitted]) -> Generator[Step, None, Sequence[Rows]]:
     """Verdicts on all records that are not the first of their key."""
@@ -44,10 +51,7 @@ def exact_duplicates(hall: Hall, stage: Exact, emitted: Sequence[Emitted]) -> Ge
 
 def _keys(store: Store, emitted: Emitted) -> Iterator[pa.Table]:
     """The keys of one shard's records; those without one meet nobody."""
-    first = 0
-    for batch in read_batches(store, emitted.path, ("key", "check", "rank", "id")):
-        docs = documents(emitted.shard, batch.num_rows, first)
-        first += batch.num_rows
+    for docs, batch in emitted.batches(store, ("key", "check", "rank", "id")):
         table = pa.Table.from_batches([batch]).append_column("doc", pa.array(docs))
         yield table.filter(table["key"].is_valid())
 

@@ -7,11 +7,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from pipeline.emission import SHARD_BITS
 from pipeline.exchange import Hall, Rows, Step
 from pipeline.meeting.exact import Emitted, exact_duplicates
 from pipeline.meeting.home import send_home
@@ -60,7 +57,7 @@ def meet(
     shelf = Shelf(secrets.token_hex(8), folder, stage.only, stage.ngram)
     found = yield from near_duplicates(hall, stage, emitted, known, shelf)
     homes = yield from send_home(hall, found.get("verdicts", []), emitted)
-    return Met(homes, _alarms(hall, stage, found), _largest(hall, shelf, found.get("largest", []), emitted))
+    return Met(homes, _alarms(hall, stage, found), _largest(hall, shelf, found.get("largest", [])))
 
 
 def as_published(
@@ -107,16 +104,15 @@ def _alarms(hall: Hall, stage: MinHash, found: dict[str, Sequence[Rows]]) -> lis
     return alarms
 
 
-def _largest(hall: Hall, shelf: Shelf, rows: Sequence[Rows], emitted: Sequence[Emitted]) -> list[dict[str, Any]]:
+def _largest(hall: Hall, shelf: Shelf, rows: Sequence[Rows]) -> list[dict[str, Any]]:
     """The largest clusters: who stays, one that left, and how similar they are."""
     clusters = [row for table in hall.read(rows) for row in table.to_pylist()]
     clusters.sort(key=lambda row: (-row["size"], row["kept"], row["other"]))
     clusters = clusters[:MOST_CLUSTERS]
-    paths = {each.shard: each.path for each in emitted}
     docs = sorted({row[which] for row in clusters for which in ("kept", "other")})
     others = [row["other"] for row in clusters]
     texts = {doc: text[:EXCERPT] for doc, text in shelf.texts(hall.store, others)}
-    who = {doc: _who(hall, paths[doc >> SHARD_BITS], doc & (2**SHARD_BITS - 1)) for doc in docs}
+    who = {doc: shelf.whom(hall.store, doc) for doc in docs}
     return [
         {
             "size": row["size"],
@@ -126,17 +122,3 @@ def _largest(hall: Hall, shelf: Shelf, rows: Sequence[Rows], emitted: Sequence[E
         }
         for row in clusters
     ]
-
-
-def _who(hall: Hall, path: str, row: int) -> dict[str, Any]:
-    """Place, id and URL of a document."""
-    with hall.store.open_read(path) as stream:
-        parquet = pq.ParquetFile(stream)
-        for group in range(parquet.num_row_groups):
-            rows = parquet.metadata.row_group(group).num_rows
-            if row < rows:
-                columns = ["id", "url", "shard", "offset", "ordinal"]
-                found: pa.Table = parquet.read_row_group(group, columns=columns).slice(row, 1)
-                return dict(found.to_pylist()[0])
-            row -= rows
-    raise IndexError(f"{path} has no such row")

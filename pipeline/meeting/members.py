@@ -140,12 +140,11 @@ def _of_shard(
 ) -> Iterator[pa.Table]:
     """Members; texts: of all of them in order, or none."""
     wanted = (docs & np.uint64(2**SHARD_BITS - 1)).astype(np.int64)
-    ends = np.cumsum([rows for rows, _ in emitted.groups])
-    groups = np.unique(np.searchsorted(ends, wanted, "right")).tolist()
+    all_groups, places = emitted.places(wanted)
+    groups = np.unique(all_groups).tolist()
     for group, batch in zip(groups, read_batches(store, emitted.path, groups=groups)):
-        first = int(ends[group]) - batch.num_rows
-        start, stop = np.searchsorted(wanted, [first, first + batch.num_rows])
-        rows = batch.take(pa.array(wanted[start:stop] - first))
+        start, stop = np.searchsorted(all_groups, [group, group + 1])
+        rows = batch.take(pa.array(places[start:stop]))
         for at in range(0, rows.num_rows, ROWS_TOGETHER):
             part = rows.slice(at, ROWS_TOGETHER)
             here = slice(start + at, start + at + part.num_rows)

@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.components import bucket_edges, components
-from pipeline.emission import documents
 from pipeline.exchange import Exchange, Hall, Rows, Source, Step, read_rows
 from pipeline.index import Index
 from pipeline.meeting.cluster import decide_clusters
@@ -26,12 +25,10 @@ from pipeline.meeting.home import shard_bounds
 from pipeline.meeting.members import Known, gather_members
 from pipeline.meeting.shelf import Shelf
 from pipeline.store import Store
-from pipeline.writer import read_batches
 from stages.dedup import index
 from stages.dedup.minhash import MinHash
 from stages.dedup.signature import band_keys, unpack
 
-BAND_BYTES = 16
 LABEL_BYTES = 16
 MEMBER_BYTES = 128
 """And what its signature has."""
@@ -100,14 +97,11 @@ def _bands(stage: MinHash, store: Store, source: Emitted | IndexRange) -> Iterat
         for table in Index(source.known.root).bands(source.known.version, source.low, source.high):
             yield table.rename_columns(["key", "doc"])
         return
-    first = 0
-    for batch in read_batches(store, source.path, ("signature",)):
-        docs = documents(source.shard, batch.num_rows, first)
-        first += batch.num_rows
+    for docs, batch in source.batches(store, ("signature",)):
         present = batch.column("signature").is_valid()
         keys = band_keys(unpack(batch.column("signature").filter(present)), stage.bands, stage.rows)
-        docs = docs[present.to_numpy(zero_copy_only=False)]
-        yield pa.table({"key": keys.reshape(-1), "doc": np.repeat(docs, stage.bands)})
+        some = docs[present.to_numpy(zero_copy_only=False)]
+        yield pa.table({"key": keys.reshape(-1), "doc": np.repeat(some, stage.bands)})
 
 
 def _labels(store: Store, labels: Rows) -> Iterator[pa.Table]:

@@ -6,16 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby, pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.emission import SHARD_BITS
 from pipeline.store import Store
 from pipeline.tasks import ShardReport, read_report
 from pipeline.writer import Written, read_batches
 from stages.dedup.shingles import Hashes, shingle_sets
+from stages.stage import of_media
 from stages.text.texts import Texts
 
 _TEXT = pa.schema([pa.field("text", pa.large_string())])
@@ -36,6 +37,13 @@ class Shelf:
         """The file of what a shard told the meeting."""
         return _report(store, self.stamp, f"{self.reports}/{shard:05d}.json").files["emitted"]
 
+    def whom(self, store: Store, doc: int) -> dict[str, Any]:
+        """Place, id and URL of a document."""
+        file = self.emitted(store, doc >> SHARD_BITS)
+        (group,), (place,) = file.places(np.array([doc & (2**SHARD_BITS - 1)]))
+        (batch,) = read_batches(store, file.path, ("id", "url", "shard", "offset", "ordinal"), [int(group)])
+        return dict(batch.slice(int(place), 1).to_pylist()[0])
+
     def shingle_sets(self, store: Store, docs: Sequence[int]) -> list[Hashes]:
         """The different shingles of each document, rising."""
         found = {doc: sets_of([text], self.ngram)[0] for doc, text in self.texts(store, docs)}
@@ -51,15 +59,11 @@ class Shelf:
         rows = np.array([doc & (2**SHARD_BITS - 1) for doc in docs])
         if self.only is not None:
             rows = _rows_of(store, file.path, self.only)[rows]
-        ends = np.cumsum([count for count, _ in file.groups])
-        groups = np.searchsorted(ends, rows, "right")
-        with store.open_read(file.path) as stream:
-            parquet = pq.ParquetFile(stream)
-            for group in np.unique(groups).tolist():
-                texts = parquet.read_row_group(group, columns=["text"], use_threads=False)["text"]
-                first = ends[group] - file.groups[group][0]
-                for at in np.flatnonzero(groups == group).tolist():
-                    yield docs[at], texts[int(rows[at] - first)].as_py()
+        groups, places = file.places(rows)
+        wanted = np.unique(groups).tolist()
+        for group, batch in zip(wanted, read_batches(store, file.path, ("text",), wanted)):
+            for at in np.flatnonzero(groups == group).tolist():
+                yield docs[at], batch.column("text")[int(places[at])].as_py()
 
 
 def sets_of(texts: Sequence[str], ngram: int) -> list[Hashes]:
@@ -77,6 +81,5 @@ def _report(store: Store, stamp: str, path: str) -> ShardReport:
 @lru_cache(maxsize=16)
 def _rows_of(store: Store, path: str, media: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """The rows of a file that have a media."""
-    column = [batch.column("media") for batch in read_batches(store, path, ("media",))]
-    here = pa.chunked_array(column, pa.string()).to_numpy() == media
-    return np.flatnonzero(here)
+    here = [of_media(batch, media) for batch in read_batches(store, path, ("media",))]
+    return np.flatnonzero(pa.chunked_array(here, pa.bool_()).to_numpy())

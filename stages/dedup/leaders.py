@@ -35,9 +35,9 @@ def resolve(
     all fixed ones if left out.
 
     In order, a row is a duplicate of the most similar row kept so far whose similarity reaches `threshold`, of equals
-    the first, and else is kept. Where the estimate is within
-    `margin` of the threshold, the sets decide and the similarity is exact; else, with a blind row, and without sets,
-    it is the estimate. Raises ValueError where a row has no set though one decides, and for a fixed row behind others.
+    the first, and else is kept. Where the estimate is within `margin` of the threshold, the sets decide and the
+    similarity is exact; else, with a blind row, and without sets, it is the estimate. Raises ValueError where a row has
+    no set though one decides, and for a fixed row behind others.
     """
     n, k = signatures.shape
     if np.any(fixed[1:] & ~fixed[:-1]):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from halls import drive
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,6 @@ from pipeline.engine.inline import InlineEngine
 from pipeline.exchange import Exchange, Hall, Rows, Source, Step
 from pipeline.store import Store
 
-T = TypeVar("T")
 Edge = tuple[int, int]
 DOCS = st.one_of(st.integers(0, 15), st.sampled_from([2**32, 2**63, 2**63 + 1, 2**64 - 1]))
 GRAPHS = st.lists(st.tuples(DOCS, DOCS), max_size=40)
@@ -30,15 +30,6 @@ quick = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCh
 def hall(tmp_path: Path) -> Iterator[Hall]:
     with InlineEngine(requests_per_second=1) as engine:
         yield Hall(Store(str(tmp_path)), engine, "hall")
-
-
-def drive(steps: Generator[Step, None, T]) -> tuple[T, list[Step]]:
-    seen = []
-    while True:
-        try:
-            seen.append(next(steps))
-        except StopIteration as end:
-            return end.value, seen
 
 
 def emit_edges(store: Store, edges: Sequence[Edge] | np.ndarray) -> Iterator[pa.Table]:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from halls import drive
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.engine.inline import InlineEngine
-from pipeline.exchange import Exchange, Hall, MeetingFailed, Source, Step, read_rows
+from pipeline.exchange import Exchange, Hall, MeetingFailed, Source, read_rows
 from pipeline.store import Store
 
-T = TypeVar("T")
 Row = tuple[int, int, str]
 quick = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 KEYS = st.one_of(st.integers(0, 3), st.integers(0, 2**64 - 1), st.just(2**64 - 1), st.just(2**63))
@@ -28,15 +28,6 @@ ROWS = st.lists(st.tuples(KEYS, st.integers(-(2**63), 2**63 - 1), st.text(max_si
 def hall(tmp_path: Path) -> Iterator[Hall]:
     with InlineEngine(requests_per_second=1) as engine:
         yield Hall(Store(str(tmp_path)), engine, "hall")
-
-
-def drive(steps: Generator[Step, None, T]) -> tuple[T, list[Step]]:
-    seen = []
-    while True:
-        try:
-            seen.append(next(steps))
-        except StopIteration as end:
-            return end.value, seen
 
 
 def table(rows: Sequence[Row]) -> pa.Table:

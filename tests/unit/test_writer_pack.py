@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import secrets
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,13 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from halls import drive
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline import writer
 from pipeline.budget import LocalBudget
 from pipeline.engine.inline import InlineEngine
-from pipeline.exchange import Hall, Step
+from pipeline.exchange import Hall
 from pipeline.inputs import Input
 from pipeline.keys import record_keys
 from pipeline.pack import DATA, Part, Piece, plan_parts, write_part
@@ -241,7 +242,7 @@ def shuffled(store: Store, shards: list[list[pa.RecordBatch]], seed: int, parts:
         reports.append(ShardReport(number, f"s{number}", 0, kept_files={"": written}))
     size = sum(report.kept_files[""].bytes for report in reports)
     hall = Hall(store, InlineEngine(1), f".work/{secrets.token_hex(4)}", task_bytes=2000, batch_bytes=500)
-    made = ended(write_shuffled(hall, reports, seed, -(-size // parts)))
+    made, _ = drive(write_shuffled(hall, reports, seed, -(-size // parts)))
     found: list[list[str]] = [[] for _ in range(parts)]
     for part in made:
         with store.open_read(part.path) as stream:
@@ -249,16 +250,6 @@ def shuffled(store: Store, shards: list[list[pa.RecordBatch]], seed: int, parts:
         assert len(rows) == part.rows
         found[int(part.path.removeprefix("data/part-").removesuffix(".parquet"))] = rows
     return found
-
-
-def ended(steps: Generator[Step, None, list[Written]]) -> list[Written]:
-    """What a generator returns."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            made: list[Written] = end.value
-            return made
 
 
 @settings(quick, max_examples=15)
