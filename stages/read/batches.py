@@ -10,26 +10,11 @@ from typing import Any
 import pyarrow as pa
 
 from stages.read.events import Damage, Event, Skipped, WarcRecord
+from stages.read.media import media_of, pdf_truncation
 from stages.stage import RECORD
 
 MAX_ROWS = 256
 MAX_BYTES = 32 * 2**20
-
-HTML = frozenset({"text/html", "application/xhtml+xml"})
-# Types that say nothing: servers send them for whatever they have.
-_VAGUE = frozenset(
-    {
-        "",
-        "text/plain",
-        "application/octet-stream",
-        "application/unknown",
-        "unknown/unknown",
-        "application/xml",
-        "text/xml",
-    }
-)
-_HTML_MARKS = (b"<!doctype html", b"<html", b"<head", b"<body")
-_HEAD = 1024
 
 
 @dataclass(frozen=True)
@@ -68,21 +53,6 @@ def warc_batches(events: Iterable[Event], shard: str, dump: str) -> Iterator[Rea
         yield Read(pa.RecordBatch.from_pylist(rows, schema=RECORD), faults, skipped, damage)
 
 
-def media_of(record: WarcRecord) -> tuple[str, str]:
-    """(media, the type that decided it): what the crawler found in the bytes, else what the server said, or a look."""
-    head = record.payload[:_HEAD].lstrip().lower()
-    if head.startswith(b"%pdf-"):
-        return "pdf", "application/pdf"
-    found = record.identified or record.mime
-    if found in HTML:
-        return "html", found
-    if record.type == "conversion" and found == "text/plain":
-        return "text", found
-    if found in _VAGUE and any(mark in head for mark in _HTML_MARKS):
-        return "html", "text/html"
-    return "other", found
-
-
 def _row(record: WarcRecord, shard: str, dump: str) -> dict[str, Any]:
     media, mime = media_of(record)
     text = record.payload.decode("utf-8", "replace") if media == "text" else None
@@ -97,6 +67,7 @@ def _row(record: WarcRecord, shard: str, dump: str) -> dict[str, Any]:
         "media": media,
         "mime": mime,
         "status": record.status,
+        "truncated": (record.truncated or pdf_truncation(record.payload)) if media == "pdf" else None,
         "charset": record.charset,
         "payload": None if text is not None else record.payload,
         "text": text,

@@ -27,7 +27,9 @@ class WarcRecord:
     """Of the declared type, as written."""
     status: int | None
     truncated: str | None
-    """WARC-Truncated: the reason why the crawler stopped reading."""
+    """WARC-Truncated, the reason why the crawler stopped reading; `short_body` where it does not say so and the payload
+    is shorter than the server declared.
+    """
     payload: bytes
     """Without transfer and content encodings; empty where there is a fault."""
     fault: str | None

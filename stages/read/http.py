@@ -1,7 +1,8 @@
 """HTTP messages as crawls store them: status, declared type, and the body without its transfer and content encodings.
 
 Bytes win over headers: a body that is not in the encoding that its header names is taken as it is. Common Crawl stores
-bodies decoded and renames the headers that no longer hold ("X-Crawl-Content-Encoding"); those are not looked at.
+bodies decoded and renames the headers that no longer hold ("X-Crawler-Content-Encoding"): of those only the length is
+looked at, which shows what is missing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ NO_FIELD = re.compile(rb"\n(?![!-9;-~]{1,256}[ \t]{0,8}:|[ \t\r\n])")  # a line 
 
 CHUNK_SIZE = re.compile(rb"[ \t]{0,8}([0-9A-Fa-f]{1,15})[ \t]{0,8}(?:;[^\r\n]{0,1024})?\r?\n")  # RFC 9112 section 7.1
 LINE_END = re.compile(rb"\r?\n")
+LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 MAX_CHUNKS = 1_000_000
 """Servers send chunks of some kilobytes. A body of 64 MiB in chunks of one byte would take ten seconds to join."""
 
@@ -47,6 +49,8 @@ class Body:
     mime: str = ""
     charset: str | None = None
     fault: str | None = None
+    cut_short: bool = False
+    """Shorter than the length that the server declared."""
 
 
 def read_message(block: bytes, max_payload: int, max_header: int) -> Body:
@@ -62,6 +66,8 @@ def read_message(block: bytes, max_payload: int, max_header: int) -> Body:
     fields = parse_fields(block[:end])
     content_type = fields.get("content-type", [""])[-1]  # of several the last counts: WHATWG Fetch section 3.5
     body = Body(block[start:], int(head[1]), media_type(content_type), charset(content_type))
+    if len(body.payload) < _declared_length(fields):
+        body = replace(body, cut_short=True)
 
     transfer = _tokens(fields, "transfer-encoding")
     if "chunked" in transfer:
@@ -103,6 +109,18 @@ def _body_start(block: bytes, max_header: int) -> tuple[int, int]:
     if missing:
         return missing.end(), missing.end()
     return blank.end() if blank else end, end
+
+
+def _declared_length(fields: dict[str, list[str]]) -> int:
+    """Of the body as it lies there, 0 where nothing tells. Common Crawl, which stores bodies decoded and counts anew,
+    keeps the server's length under another name; that of an encoded body says nothing then.
+    """
+    encoded = any(name in fields for name in ("transfer-encoding", "x-crawler-transfer-encoding"))
+    names = ["content-length"]
+    if "x-crawler-content-encoding" not in fields:
+        names.append("x-crawler-content-length")
+    values = [value for name in names for value in fields.get(name, []) if LENGTH.fullmatch(value)]
+    return 0 if encoded else max(map(int, values), default=0)
 
 
 def _tokens(fields: dict[str, list[str]], name: str) -> list[str]:

@@ -31,6 +31,7 @@ RECORD_TYPES = frozenset({"response", "resource", "conversion"})
 # The blank line, or a record that begins where the header should have ended.
 HEADER_END = re.compile(rb"\n\r?\n|" + RECORD_START.pattern)
 LENGTH = re.compile(r"\d{1,18}", re.ASCII)
+DERIVED = "<urn:sha1:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,14 +205,14 @@ def _with_payload(
         offset=offset,
         ordinal=ordinal,
         type=kind,
-        id=_first(header, "warc-record-id") or _derived_id(offset, ordinal, payload),
+        id=_first(header, "warc-record-id") or derived_id(offset, ordinal, payload),
         url=_first(header, "warc-target-uri").removeprefix("<").removesuffix(">"),
         date=_first(header, "warc-date"),
         mime=body.mime,
         identified=_first(header, "warc-identified-payload-type"),
         charset=body.charset,
         status=body.status,
-        truncated=_first(header, "warc-truncated") or None,
+        truncated=_first(header, "warc-truncated")[:64] or ("short_body" if body.cut_short else None),
         payload=payload,
         fault=fault,
     )
@@ -222,5 +223,6 @@ def _first(header: dict[str, list[str]], name: str) -> str:
     return header.get(name, [""])[0]
 
 
-def _derived_id(offset: int, ordinal: int, payload: bytes) -> str:
-    return f"<urn:sha1:{hashlib.sha1(b'%d:%d:' % (offset, ordinal) + payload).hexdigest()}>"
+def derived_id(offset: int, ordinal: int, payload: bytes) -> str:
+    """The id of a record that has none, from its place and payload."""
+    return f"{DERIVED}{hashlib.sha1(b'%d:%d:' % (offset, ordinal) + payload).hexdigest()}>"
