@@ -1,17 +1,23 @@
-"""One request budget for a whole run: when may the next request go, and who must wait because a server asked for it.
+"""Request budgets: when may the next request go, and who must wait because a server asked for it.
 
 Bookkeeping only: nothing here sends or waits by itself. `data.commoncrawl.org` answers 403 or 503 to clients that
-hurry and blocks those that insist, so a cluster shares ONE budget: `LocalBudget` among threads, the engine's among
-processes.
+hurry and blocks those that insist, so a cluster shares ONE budget for each host: `LocalBudget` among threads, the
+engine's among processes, and `pipeline.engine.doorkeeper` among jobs.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
+from urllib.parse import urlsplit
+
+CAP = "CRAWLMILL_MAX_REQUESTS_PER_SECOND"
+"""Environment variable: what the operator allows any job, whatever the job says."""
+_PORTS = {"http": 80, "https": 443}
 
 
 class Budget(Protocol):
@@ -31,17 +37,23 @@ class RequestBudget:
     """Slots `1 / per_second` seconds apart, none inside a pause. Times are seconds on a clock that never goes back."""
 
     def __init__(self, per_second: float) -> None:
-        if not (math.isfinite(per_second) and per_second > 0):
-            raise ValueError(f"requests_per_second: {per_second} is not a number above 0")
-        self._gap = 1 / per_second
+        self._gap = gap(per_second)
         self._next = -math.inf
         self._resumes = -math.inf
 
     def reserve(self, now: float) -> float:
         """Book a slot; seconds until it comes. A slot that is not used is lost, never saved up into a burst."""
-        slot = max(now, self._next, self._resumes)
-        self._next = slot + self._gap
+        slot = self.earliest(now)
+        self.book(slot, self._gap)
         return slot - now
+
+    def earliest(self, now: float) -> float:
+        """When the next slot is."""
+        return max(now, self._next, self._resumes)
+
+    def book(self, slot: float, gap: float) -> None:
+        """Take the slot; the next one is `gap` seconds after it: of who makes more haste, or less, than the others."""
+        self._next = max(self._next, slot + gap)
 
     def pause(self, until: float) -> None:
         """No slot before `until`. A shorter pause never cuts a longer one.
@@ -72,6 +84,35 @@ class LocalBudget:
     def paused(self) -> float:
         with self._lock:
             return self._budget.paused(self._clock())
+
+
+def gap(per_second: float) -> float:
+    """Seconds between two requests. Raises ValueError."""
+    if not (math.isfinite(per_second) and per_second > 0):
+        raise ValueError(f"requests_per_second: {per_second} is not a number above 0")
+    return 1 / per_second
+
+
+def allowed(per_second: float) -> float:
+    """No more than the operator's cap in the environment, where there is one. Raises ValueError."""
+    cap = os.environ.get(CAP, "").strip()
+    if not cap:
+        return per_second
+    try:
+        gap(float(cap))
+    except ValueError as error:
+        raise ValueError(f"{CAP}: {cap!r} is not a number above 0") from error
+    return min(per_second, float(cap))
+
+
+def hosts_among(places: Iterable[str]) -> tuple[str, ...]:
+    """What budgets are kept for: scheme, host and port of those places that are http:// or https:// URLs, each once."""
+    found = set()
+    for place in places:
+        url = urlsplit(place) if place.startswith(("http://", "https://")) else None
+        if url is not None and url.hostname:
+            found.add(f"{url.scheme}://{url.hostname.rstrip('.')}:{url.port or _PORTS[url.scheme]}")
+    return tuple(sorted(found))
 
 
 def take_turn(budget: Budget, sleep: Callable[[float], None]) -> None:

@@ -28,10 +28,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from pipeline.environment import SINGLE_THREADED
-from stages.stage import IsolatedStage, Refusal
+from stages.stage import Extracted, IsolatedStage, Refusal
 
-SILENCE_SECONDS = 120
-"""A child that uses no processor time for so long while it holds a record hangs."""
 _LOOK_SECONDS = 15.0
 _EXIT_SECONDS = 10.0
 """For a child that closed its end of the link and has still to exit."""
@@ -66,7 +64,7 @@ class Cage:
         """Processor time that the children have used."""
         return self._spent + (self._cpu_seconds() if self._child else 0.0)
 
-    def process(self, payload: bytes, record: Mapping[str, Any]) -> str | Refusal | Failure:
+    def process(self, payload: bytes, record: Mapping[str, Any]) -> Extracted | Refusal | Failure:
         """The stage's answer for one record, or how the record broke the stage, twice. Raises CageError."""
         answer = self._attempt(payload, record)
         if isinstance(answer, Failure) and answer.reason != "extraction_error":
@@ -83,19 +81,20 @@ class Cage:
             self._child.wait()
         self._child, self._link = None, None
 
-    def _attempt(self, payload: bytes, record: Mapping[str, Any]) -> str | Refusal | Failure:
+    def _attempt(self, payload: bytes, record: Mapping[str, Any]) -> Extracted | Refusal | Failure:
         link = self._link or self._start()
         try:
             link.send_bytes(json.dumps(record).encode())
             link.send_bytes(payload)
             if not self._wait_for_answer(link):
                 self.close()
-                return Failure("hung", SILENCE_SECONDS, SILENCE_SECONDS)
+                silence = self._stage.limits.silence_seconds
+                return Failure("hung", silence, silence)
             answer = json.loads(link.recv_bytes())
         except (EOFError, ConnectionError, BrokenPipeError):
             return self._post_mortem()
-        if "text" in answer:
-            return str(answer["text"])
+        if "extracted" in answer:
+            return Extracted(**answer["extracted"])
         if "refusal" in answer:
             return Refusal(**answer["refusal"])
         if answer["failure"]["reason"] == "over_memory_limit":
@@ -128,13 +127,13 @@ class Cage:
         return self._link
 
     def _wait_for_answer(self, link: Connection) -> bool:
-        """False when the child used no processor time for SILENCE_SECONDS."""
+        """False when the child used no processor time for as long as its stage may be silent."""
         used, since = -1.0, time.monotonic()
         while not link.poll(_LOOK_SECONDS):
             now = self._cpu_seconds()
             if now > used:
                 used, since = now, time.monotonic()
-            elif time.monotonic() - since > SILENCE_SECONDS:
+            elif time.monotonic() - since > self._stage.limits.silence_seconds:
                 return False
         return True
 
@@ -192,7 +191,9 @@ def _child(link: Connection) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     module, name, fields = json.loads(link.recv_bytes())
     stage: IsolatedStage = getattr(importlib.import_module(module), name)(**fields)
-    stage.load()  # what it imports is no record's memory or processor time
+    IsolatedStage.limit_cpu = staticmethod(_limit_cpu)  # type: ignore[method-assign]
+    stage.load()
+    stage.prepare()  # what it imports is no record's memory or processor time
     _silence()
     limits = stage.limits
     with open("/proc/self/statm") as statm:
@@ -205,15 +206,14 @@ def _child(link: Connection) -> None:
             record, payload = json.loads(link.recv_bytes()), link.recv_bytes()
         except EOFError:
             return
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        _limit(resource.RLIMIT_CPU, int(usage.ru_utime + usage.ru_stime) + 1 + limits.cpu_seconds)
+        _limit_cpu(limits.cpu_seconds)
         link.send_bytes(_answer(stage, payload, record))
 
 
 def _answer(stage: IsolatedStage, payload: bytes, record: Mapping[str, Any]) -> bytes:
     try:
         result = stage.process(payload, record)
-        return _encoded({"text": result} if isinstance(result, str) else {"refusal": asdict(result)})
+        return _encoded({"extracted" if isinstance(result, Extracted) else "refusal": asdict(result)})
     except MemoryError:
         most = stage.limits.memory_bytes
         failure = Failure("over_memory_limit", most, most)
@@ -236,6 +236,14 @@ def _silence() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.dup2(nowhere, sys.stderr.fileno())
+
+
+def _limit_cpu(seconds: float) -> None:
+    """Leave this process so many seconds of processor time, to the next whole second; where none are left it ends."""
+    if seconds <= 0:
+        signal.raise_signal(signal.SIGXCPU)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    _limit(resource.RLIMIT_CPU, int(usage.ru_utime + usage.ru_stime) + 1 + max(1, int(seconds)))
 
 
 def _limit(what: int, most: int) -> None:

@@ -7,16 +7,18 @@ by side, some kept rows at a time, so that memory does not grow with the shard.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.emission import SHARD_BITS, documents
+from pipeline.fetching.bodies import ANSWERS, with_bodies
 from pipeline.ledger import DROPPED, LEDGER, in_order
 from pipeline.store import Store
 from pipeline.writer import read_batches
+from stages.fetch.refetch import Refetch
 from stages.stage import DEPARTED, RECORD, VERDICT, Meeting, nobody, of_media, with_column
 
 VERDICTS = pa.schema(
@@ -60,9 +62,13 @@ def follow(store: Store, earlier: Earlier, meeting: Meeting, signals: pa.Schema)
     """All of a shard, window by window, in order."""
     schemas = {"ledger": LEDGER, "signals": signals, "dropped": DROPPED}
     beside = {kind: InStep(read_batches(store, path)) for kind, path in earlier.account.items()}
+    kept = read_batches(store, earlier.kept)
+    if isinstance(meeting, Refetch):  # which lets all stay, some with another payload
+        kept = with_bodies(store, earlier.shard, _own(store, earlier, ANSWERS), meeting.only, kept)
+        earlier = replace(earlier, verdicts=None)
     judge = _Judge(store, earlier, meeting)
     held: pa.RecordBatch | None = None
-    for batch in read_batches(store, earlier.kept):
+    for batch in kept:
         if held is not None:
             last = held.column("offset")[-1].as_py(), held.column("ordinal")[-1].as_py()
             account = {kind: in_order(list(each.upto(last)), schemas[kind]) for kind, each in beside.items()}
@@ -104,7 +110,7 @@ class _Judge:
 
     def __init__(self, store: Store, earlier: Earlier, meeting: Meeting) -> None:
         self._meeting, self._shard, self._met = meeting, earlier.shard, 0
-        self._verdicts = _verdicts(store, earlier)
+        self._verdicts = _own(store, earlier, VERDICTS)
         self._docs = self._verdicts.column("doc").to_numpy()
 
     def part(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
@@ -134,9 +140,9 @@ def _duplicates(batch: pa.RecordBatch, said: pa.RecordBatch, meeting: Meeting) -
     return pa.RecordBatch.from_arrays([*batch.columns, *verdict, *named], schema=DUPLICATES)
 
 
-def _verdicts(store: Store, earlier: Earlier) -> pa.RecordBatch:
-    """Those on one shard, by document; the file has those of several."""
-    found = [nobody(VERDICTS)]
+def _own(store: Store, earlier: Earlier, schema: pa.Schema) -> pa.RecordBatch:
+    """What was said of one shard, by document; the file has what was said of several."""
+    found = [nobody(schema)]
     if earlier.verdicts is not None:
         with store.open_read(earlier.verdicts) as stream:
             reader = pa.ipc.open_file(stream)
@@ -144,5 +150,5 @@ def _verdicts(store: Store, earlier: Earlier) -> pa.RecordBatch:
                 batch = reader.get_batch(number)
                 shard = np.right_shift(batch.column("doc").to_numpy(), np.uint64(SHARD_BITS))
                 found.append(batch.filter(pa.array(shard == earlier.shard)))
-    verdicts = pa.concat_batches(found)
-    return verdicts.take(pc.sort_indices(verdicts.column("doc")))
+    own = pa.concat_batches(found)
+    return own.take(pc.sort_indices(own.column("doc")))

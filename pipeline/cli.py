@@ -17,21 +17,23 @@ from typing import Any
 import click
 
 from pipeline import __version__
+from pipeline.client import commands, schedule_commands
+from pipeline.command import (
+    EXIT_DIFFERENT,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_WRONG,
+    Command,
+    as_json,
+    job_file,
+    output,
+)
 from pipeline.environment import SINGLE_THREADED
+from pipeline.service import operator_commands
 
 os.environ.update({name: os.environ.get(name, value) for name, value in SINGLE_THREADED.items()})
 
-EXIT_FAILED, EXIT_WRONG, EXIT_DIFFERENT, EXIT_INTERRUPTED = 1, 2, 3, 130
 MAX_LINE = 1_000
-
-
-class Command(click.Command):
-    """A command whose help ends with an example, and which takes --debug as the group does."""
-
-    def __init__(self, *args: Any, example: str = "", **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.params.append(click.Option(["--debug"], is_flag=True, expose_value=False, help="Show tracebacks."))
-        self.epilog = f"\b\nExample:\n  {example}"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -41,18 +43,20 @@ def cli() -> None:
     """Web crawls into pretraining data, every record accounted for."""
 
 
+for each in (*commands.COMMANDS, *schedule_commands.COMMANDS, *operator_commands.COMMANDS):
+    cli.add_command(each)
+
+
 def command(example: str) -> Callable[[Callable[..., Any]], click.Command]:
     return cli.command(cls=Command, example=example)
 
 
-job_file = click.argument("job", type=click.Path(path_type=Path))
 dataset = click.argument("dataset", metavar="DIR")
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 
 
 @command("crawlmill run examples/quickstart.yaml --output out --workers 2")
 @job_file
-@click.option("--output", metavar="DIR", help="Folder or URL of the dataset; overrides the job's output.path.")
+@output
 @click.option(
     "--workers",
     type=click.IntRange(1),
@@ -90,16 +94,18 @@ def run(job: Path, output: str | None, workers: int | None, address: str | None,
             raise click.UsageError(
                 "--workers is for a Ray started here; a cluster has the processors it has: leave one of the two out"
             )
+        from pipeline.budget import hosts_among
         from pipeline.engine.ray import RayEngine
 
-        chosen = RayEngine(workers, address, limits.cpus_per_shard, limits.memory_per_shard, rate)
+        hosts = hosts_among(each.path for each in plan.inputs)
+        chosen = RayEngine(workers, address, limits.cpus_per_shard, limits.memory_per_shard, rate, hosts=hosts)
     try:
         with chosen:
             manifest = progress.show(plan, run_plan(plan, chosen))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as ended:  # Ctrl-C, SIGTERM
         again = shlex.join(["crawlmill", *sys.argv[1:]])
         click.echo(f"interrupted; finished shards are kept. Go on with: {again}", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(getattr(ended, "code", EXIT_INTERRUPTED))
     if as_json:
         click.echo(json.dumps(manifest, ensure_ascii=False))
     if manifest["state"] != "complete":
@@ -108,7 +114,7 @@ def run(job: Path, output: str | None, workers: int | None, address: str | None,
 
 @command("crawlmill plan examples/quickstart.yaml")
 @job_file
-@click.option("--output", metavar="DIR", help="Folder or URL of the dataset; overrides the job's output.path.")
+@output
 @as_json
 def plan(job: Path, output: str | None, as_json: bool) -> None:
     """Check a job and list what it would read; changes nothing."""
@@ -154,7 +160,7 @@ def inspect(
 ) -> None:
     """Show records, what happened to them, and why."""
     from pipeline.audit import explore
-    from pipeline.printing import console
+    from pipeline.command import console
 
     store = _readable(dataset)
     with _refusing(f"{dataset}: "):
@@ -324,7 +330,7 @@ def _refusing(place: str = "") -> Iterator[None]:
 
 
 def main() -> None:
-    """The program. Exit status: see docs/commands.md."""
+    """The program. Exit status: see README.md, Commands."""
     try:
         cli(standalone_mode=False)
     except (click.exceptions.Exit, SystemExit) as ended:
@@ -339,11 +345,16 @@ def main() -> None:
     except click.ClickException as error:
         _complain(error.format_message(), EXIT_WRONG)
     except Exception as error:  # the last resort of the program: one line for people, the traceback with --debug
-        _complain(*_in_a_line(error))
+        _complain(*in_a_line(error))
 
 
-def _in_a_line(error: Exception) -> tuple[str, int]:
+def in_a_line(error: Exception) -> tuple[str, int]:
     """What to say of an error, and the exit status."""
+    from pipeline.client.connection import Refused, ServiceError
+
+    if isinstance(error, ServiceError):  # before what takes seconds to import
+        return str(error), EXIT_WRONG if isinstance(error, Refused) else EXIT_FAILED
+
     from pipeline.assets import AssetError
     from pipeline.engine import EngineError
     from pipeline.faults import InputError, StoreError

@@ -45,9 +45,10 @@ def _checks() -> Iterator[Finding]:
     if len(providers) != 1:
         said += ": exactly one may be installed; pip uninstall all of them, then pip install fasttext-predict"
     yield Finding("module fasttext", len(providers) == 1, said)
-    for name in ("ray", "trafilatura", "resiliparse", "numba", "pyarrow"):
+    for name in ("ray", "trafilatura", "resiliparse", "numba", "pyarrow", "pymupdf"):
         yield _imports(name)
     yield _language_model()
+    yield _ocr()
     yield _shared_memory()
     yield _token()
     free = shutil.disk_usage(Path.cwd()).free
@@ -70,6 +71,19 @@ def _language_model() -> Finding:
     except (ValueError, OSError) as error:
         return Finding("language model", False, str(error))
     return Finding("language model", True, Language().model)
+
+
+def _ocr() -> Finding:
+    """Only jobs that say `ocr: tesseract` need it."""
+    from stages.extract.pdf.stage import ExtractPdf
+
+    try:
+        ExtractPdf(ocr="tesseract").load()
+    except ValueError:
+        return Finding(
+            "tesseract", True, "not there, and needed for `ocr: tesseract` alone: apt-get install tesseract-ocr"
+        )
+    return Finding("tesseract", True, "there, with English")
 
 
 def _shared_memory() -> Finding:

@@ -17,9 +17,21 @@ import pyarrow.compute as pc
 
 from pipeline.cage import Failure, cage_for, cage_seconds
 from pipeline.emission import emission
-from pipeline.ledger import Outcome, in_order
+from pipeline.ledger import Outcome, in_order, measures
 from stages.decision import Bools, Decision, fails_where, first_failing
-from stages.stage import RECORD, BatchStage, IsolatedStage, Meeting, Refusal, Rule, Stage, depart, of_media, with_column
+from stages.stage import (
+    RECORD,
+    BatchStage,
+    Extracted,
+    IsolatedStage,
+    Meeting,
+    Refusal,
+    Rule,
+    Stage,
+    depart,
+    of_media,
+    with_column,
+)
 from stages.text.texts import Texts
 
 PART_BYTES = 4 * 2**20
@@ -46,8 +58,8 @@ class Flowed:
 
 
 class Measured:
-    """What the rules measured of the records that reached them: one struct array a rule, null where a later rule saw no
-    text.
+    """What extractors and rules measured of the records that reached them: one struct array a stage, null where it saw
+    none of the record.
     """
 
     def __init__(self, records: pa.RecordBatch) -> None:
@@ -55,17 +67,17 @@ class Measured:
         self._columns: dict[str, pa.Array] = {}
         self._row = {place: row for row, place in enumerate(_places(records))}
 
-    def add(self, rule: str, records: pa.RecordBatch, signals: pa.StructArray) -> None:
+    def add(self, stage: str, records: pa.RecordBatch, signals: pa.StructArray) -> None:
         """Signals of some of the records, which may come in parts."""
         n = self.records.num_rows
-        before = self._columns.get(rule, pa.nulls(n, signals.type))
+        before = self._columns.get(stage, pa.nulls(n, signals.type))
         source = list(range(n))
         for at, place in enumerate(_places(records)):
             source[self._row[place]] = n + at
-        self._columns[rule] = pa.concat_arrays([before, signals]).take(pa.array(source, pa.int64()))
+        self._columns[stage] = pa.concat_arrays([before, signals]).take(pa.array(source, pa.int64()))
 
     def batch(self, schema: pa.Schema) -> pa.RecordBatch:
-        """One row for each record, in the order they came."""
+        """One row for each record of which anything was measured, in the order they came."""
         n = self.records.num_rows
         columns = [
             self._columns.get(f.name, pa.nulls(n, f.type))
@@ -73,7 +85,8 @@ class Measured:
             else self.records.column(f.name)
             for f in schema
         ]
-        return pa.RecordBatch.from_arrays(columns, schema=schema)
+        seen = np.any([np.zeros(n, bool), *(column.is_valid() for column in self._columns.values())], axis=0)
+        return pa.RecordBatch.from_arrays(columns, schema=schema).filter(pa.array(seen))
 
 
 def _places(records: pa.RecordBatch) -> Iterator[tuple[int, int]]:
@@ -94,8 +107,8 @@ class Flow:
         self._before_text = tuple(takewhile(lambda stage: not stage.needs_text, stages))
         self._on_text = stages[len(self._before_text) :]
         wants_text = [stage for stage in (*stages, self.meeting) if stage is not None and stage.needs_text]
-        self._text_starts = wants_text[0].kind if wants_text else None if later else READ
-        """The stage that records without text leave at; None where those may come yet."""
+        self._text_starts = wants_text[0].kind if wants_text else READ
+        """The stage that records leave at which have no text, and will get none."""
         extractors = [stage for stage in (*stages, *later) if isinstance(stage, IsolatedStage)]
         self._handled = {media for each in extractors for media in each.handles if each.only in (None, media)}
 
@@ -104,8 +117,7 @@ class Flow:
         flowed = Flowed(batch)
         self._leave_faulty(flowed, faults)
         self._pass(flowed, self._before_text)
-        if self._text_starts is not None:
-            self._leave_without_text(flowed, self._text_starts)
+        self._leave_without_text(flowed, self._text_starts)
         self._pass(flowed, self._on_text)
         if self.meeting is not None and not self._shares_texts:
             self._emit(flowed, self.meeting)
@@ -128,7 +140,7 @@ class Flow:
         """Take what is kept through some stages, neighbouring rules together, setting aside what `only` leaves out."""
         for (is_rule, only), group in groupby(some, key=lambda stage: (isinstance(stage, Rule), stage.only)):
             stages = list(group)
-            if is_rule and flowed.measured is None:
+            if flowed.measured is None and any(measures(type(stage)) for stage in stages):
                 flowed.measured = Measured(flowed.kept)
             aside = self._set_aside(flowed, only)
             if is_rule:
@@ -184,27 +196,36 @@ class Flow:
     def _extract(self, flowed: Flowed, stage: IsolatedStage) -> None:
         """Give text to the records without one that the stage handles, each in the cage."""
         batch = flowed.kept
-        texts = batch.column("text").to_pylist()
-        small = batch.drop_columns(["payload", "text"]).to_pylist()
+        bare = batch.column("text").is_null().to_pylist()
+        found: dict[int, Extracted] = {}
         refused: dict[int, Refusal] = {}
         failed: dict[int, Failure] = {}
-        for row, record in enumerate(small):
-            if texts[row] is not None or record["media"] not in stage.handles:
+        for row, record in enumerate(batch.drop_columns(["payload", "text"]).to_pylist()):
+            if not bare[row] or record["media"] not in stage.handles:
                 continue
             answer = stage.accepts(record) or cage_for(stage).process(
                 batch.column("payload")[row].as_py() or b"", record
             )
-            if isinstance(answer, str):
-                texts[row] = answer
+            if isinstance(answer, Extracted):
+                found[row] = answer
             elif isinstance(answer, Refusal):
                 refused[row] = answer
             else:
                 failed[row] = answer
+        if stage.signals is not None and flowed.measured is not None:
+            answers: dict[int, Extracted | Refusal] = {**found, **refused}
+            signals = {row: answer.signals for row, answer in answers.items() if answer.signals}
+            measured = pa.array(list(signals.values()), stage.signals)
+            flowed.measured.add(stage.kind, batch.take(pa.array(list(signals), pa.int64())), measured)
         flowed.leave(stage.kind, "dropped", depart(batch, _verdicts(refused, batch.num_rows)))
         flowed.leave(stage.kind, "failed", depart(batch, _verdicts(failed, batch.num_rows)))
-        stays = [row not in refused and row not in failed for row in range(batch.num_rows)]
-        batch = with_column(batch, "text", texts)
+        for name in sorted({"text", *(name for answer in found.values() for name in answer.columns)}):
+            values = batch.column(name).to_pylist()
+            for row, answer in found.items():
+                values[row] = answer.text if name == "text" else answer.columns.get(name)
+            batch = with_column(batch, name, values)
         unread = pc.if_else(batch.column("text").is_null(), batch.column("payload"), None)
+        stays = [row not in refused and row not in failed for row in range(batch.num_rows)]
         flowed.kept = with_column(batch, "payload", unread).filter(pa.array(stays, pa.bool_()))
 
     def _judge(self, flowed: Flowed, rules: Sequence[Rule[Any]], meeting: Meeting | None) -> None:

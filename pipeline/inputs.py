@@ -20,32 +20,41 @@ from typing import Any, BinaryIO, Literal, Protocol
 
 from pipeline.budget import Budget
 from pipeline.faults import InputError, blaming
-from pipeline.http import fetch_bytes, open_url
+from pipeline.http import HTTP, fetch_bytes, open_url
 from pipeline.patience import TERMS, Terms
 from pipeline.places import need_bucket
 from pipeline.store import local, open_place, remote
 from stages.read.commoncrawl import BUCKET, MAX_PACKED, parse_paths, parse_slice, paths_list, snapshot_of
 
 Kind = Literal["warc", "parquet"]
-HTTP = ("http://", "https://")
 CHUNK = 2**20
 Found = tuple[str, int | None, str]
 """Path to open, bytes, name in the ledger."""
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Where a selection (`pipeline.selection`) has the records of one file."""
+
+    first: int
+    count: int
+
+
+@dataclass(frozen=True)
 class Input:
-    """One file to read, which becomes one shard."""
+    """One file to read, or chosen records of it, which becomes one shard."""
 
     path: str
     """What `open_input` takes: an absolute path or a URL."""
     kind: Kind
     bytes: int | None
-    """Size; None where asking would cost a request."""
+    """Size, of chosen records their lengths together; None where asking would cost a request."""
     dump: str
     """Crawl snapshot, "" where nothing tells."""
     shard: str
     """What records and ledger call it: the path as the job wrote it, wherever the job runs."""
+    chosen: Rows | None = None
+    """The records to read of it; None: all."""
 
 
 class Files(Protocol):

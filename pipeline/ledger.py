@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.keys import record_keys
-from stages.stage import RECORD, VERDICT, Rule, Stage
+from stages.stage import RECORD, VERDICT, IsolatedStage, Rule, Stage
 
 PLACE = ("shard", "offset", "ordinal")
 LEDGER = pa.schema(
@@ -42,14 +42,21 @@ Outcome = Literal["kept", "dropped", "failed"]
 
 
 def signals_schema(recipe: Sequence[Stage]) -> pa.Schema:
-    """One struct column for each rule, after the columns that say which record it is.
+    """One struct column for each stage that measures, after the columns that say which record it is.
 
     The language is among the measures where the recipe identifies it, else it is the source's own.
     """
-    measures = {stage.kind: stage.Measures for stage in recipe if isinstance(stage, Rule)}  # one may stand once a media
-    identified = "language" in measures
-    columns = [RECORD.field(name) for name in (*PLACE, "id", *(() if identified else ("language",)))]
-    return pa.schema([*columns, *(pa.field(name, signals.arrow_type()) for name, signals in measures.items())])
+    # A stage may stand in a recipe once for each media: one column.
+    found = {stage.kind: signals for stage in recipe if (signals := measures(type(stage))) is not None}
+    columns = [RECORD.field(name) for name in (*PLACE, "id", *(() if "language" in found else ("language",)))]
+    return pa.schema([*columns, *(pa.field(name, signals) for name, signals in found.items())])
+
+
+def measures(stage: type[Stage]) -> pa.DataType | None:
+    """The type of what a stage measures; None for one that stores no signals."""
+    if issubclass(stage, Rule):
+        return stage.Measures.arrow_type()
+    return stage.signals if issubclass(stage, IsolatedStage) else None
 
 
 def ledger_rows(batch: pa.RecordBatch, outcome: Outcome, stage: str | None) -> pa.RecordBatch:

@@ -68,7 +68,7 @@ def build(
         "state": state,
         "job": plan.job.model_dump(mode="json"),
         "recipe": {
-            "name": plan.job.recipe,
+            "name": plan.job.recipe_name,
             "stages": [stage.model_dump(mode="json") for stage in plan.stages],
             "given": plan.given,
         },

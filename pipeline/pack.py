@@ -10,11 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.store import Store
 from pipeline.tasks import DATA_GROUP_ROWS, ShardReport
 from pipeline.writer import Written, write_all
+from stages.stage import RECORD
 
 DATA = pa.schema(
     [
@@ -24,9 +26,12 @@ DATA = pa.schema(
         pa.field("token_count", pa.int64()),
         pa.field("media", pa.string()),
         pa.field("minhash_cluster_size", pa.int64()),  # null unless it met others by minhash
+        *(RECORD.field(name) for name in ("page_ends", "per_page_languages")),
+        pa.field("is_truncated", pa.bool_()),  # whether a PDF's text is not all of it
+        RECORD.field("extractor"),
     ]
 )
-"""Columns of `data/`, named as in the published FineWeb."""
+"""Columns of `data/`, named as in the published FineWeb and FinePDFs; the last four are null but for PDFs."""
 
 
 @dataclass(frozen=True)
@@ -100,5 +105,7 @@ def _rows(store: Store, part: Part) -> Iterator[pa.RecordBatch]:
 def published(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The columns that users get."""
     given = {name: batch.column(name) for name in batch.schema.names} | {"file_path": batch.column("shard")}
+    truncated = batch.column("truncated").is_valid()
+    given["is_truncated"] = pc.if_else(pc.equal(batch.column("media"), "pdf"), truncated, None)
     columns = [given.get(f.name, pa.nulls(batch.num_rows, f.type)) for f in DATA]
     return pa.RecordBatch.from_arrays(columns, schema=DATA)

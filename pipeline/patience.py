@@ -7,12 +7,12 @@ One rule ends every wait, loop and trickle: within `Terms.patience` seconds of w
 from __future__ import annotations
 
 import random
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+
+from stages.fetch.politeness import retry_after as retry_after
+from stages.fetch.politeness import whole_number as whole_number
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,3 @@ class Patience:
         if self._fresh >= self._terms.progress:
             self._tries, self._fresh, self.spent = 0, 0, 0.0
         return self.spent <= self._terms.patience
-
-
-def retry_after(value: str, today: float) -> float:
-    """Seconds that a Retry-After (RFC 9110, section 10.2.3) asks for, as a number or a date; nonsense asks for none."""
-    if (seconds := whole_number(value)) is not None:
-        return float(seconds)
-    try:
-        date = parsedate_to_datetime(value)
-        return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - today)
-    except (ValueError, OverflowError):
-        return 0.0
-
-
-def whole_number(text: str) -> int | None:
-    """The number that a header field says; None for anything else."""
-    return int(text) if re.fullmatch(r"[0-9]{1,18}", text.strip()) else None

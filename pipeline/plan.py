@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
@@ -16,16 +16,18 @@ from typing import Any
 
 from pipeline import __version__, assets
 from pipeline.budget import Budget, LocalBudget
+from pipeline.differences import differences
 from pipeline.faults import InputError, StoreError
 from pipeline.index import Index, Version, input_number
 from pipeline.inputs import Input, list_inputs
 from pipeline.meeting.extend import extension_name, settings_of
 from pipeline.meeting.members import Known
-from pipeline.spec import Job, JobError, ParquetSource, load_job, load_stages
+from pipeline.selection import Selection, choose
+from pipeline.spec import CommonCrawlSource, Job, JobError, ParquetSource, load_job, load_stages
 from pipeline.store import Store
 from pipeline.tasks import Segment, ShardReport, ShardTask
 from stages.dedup.minhash import MinHash
-from stages.stage import Meeting, Stage
+from stages.stage import IsolatedStage, Meeting, Stage
 from stages.tokens import TokenCount
 
 PLAN = ".work/plan.json"
@@ -43,7 +45,7 @@ _PACKAGES = (
         "regex",
         "idna",
     ),
-    *("tokenizers", "datatrove"),
+    *("tokenizers", "datatrove", "pymupdf", "onnxruntime", "protego"),
 )
 
 
@@ -58,6 +60,8 @@ class Plan:
     output: str
     indexes: Mapping[str, Version | None]
     """Those that stages read, by root, at the version that the run is pinned to; None for one that is yet to begin."""
+    selection: Selection | None = None
+    """Where the job chooses records by the snapshot's index."""
 
     @property
     def store(self) -> Store:
@@ -68,9 +72,9 @@ class Plan:
         """All that the output's bytes depend on: of two plans with equal identities one may finish what the other
         began.
         """
-        job = self.job.model_dump(mode="json", exclude={"name", "run", "recipe", "override"})
+        job = self.job.model_dump(mode="json", exclude={"name", "run", "recipe", "override", "source"})
         job["output"].pop("path")
-        job["source"].pop("requests_per_second")
+        job["source"] = _source_identity(self.job)
         return {
             "job": job,
             "stages": [stage.model_dump(mode="json") for stage in self.stages],
@@ -78,6 +82,7 @@ class Plan:
             "assets": assets.as_json(self.pins),
             "indexes": {root: version and [version.number, version.sha256] for root, version in self.indexes.items()},
             "inputs": [[each.shard, each.bytes] for each in self.inputs],
+            "selection": self.selection and self.selection.identity,
             "versions": versions(),
         }
 
@@ -91,10 +96,18 @@ class Plan:
         return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
 
     @property
+    def max_failed_share(self) -> float:
+        """Of records that fail, beyond which the run has failed."""
+        given = self.job.run.max_failed_share
+        reads_pdf = any("pdf" in stage.handles for stage in self.stages if isinstance(stage, IsolatedStage))
+        return given if given is not None else 0.02 if reads_pdf else 0.001
+
+    @property
     def notes(self) -> list[str]:
         """What a reader of the dataset should know of how it was made."""
         estimated = any(isinstance(stage, TokenCount) and stage.tokenizer is None for stage in self.stages)
-        return ["token_count is an estimate, UTF-8 bytes / 4: name a tokenizer for exact counts"] if estimated else []
+        said = ["token_count is an estimate, UTF-8 bytes / 4: name a tokenizer for exact counts"] if estimated else []
+        return said + (self.selection.notes if self.selection is not None else [])
 
     @property
     def segments(self) -> list[Segment]:
@@ -154,11 +167,31 @@ def plan_job(job: Job, folder: Path, output: str, budget: Budget) -> Plan:
             raise JobError(said if said.startswith(stage.kind) else f"{stage.kind}: {said}") from error
         pins += found
     try:
-        inputs = list_inputs(job.source, budget)
+        selection = _selection(job, Store(output), budget)
+        inputs = selection.inputs() if selection is not None else list_inputs(job.source, budget)
         indexes = _indexes(stages, Store(output))
     except (InputError, StoreError, ValueError) as error:
         raise JobError(str(error)) from error
-    return Plan(job, stages, tuple(pins), tuple(inputs), output, indexes)
+    return Plan(job, stages, tuple(pins), tuple(inputs), output, indexes, selection)
+
+
+def _selection(job: Job, output: Store, budget: Budget) -> Selection | None:
+    """What the job chooses by an index, if it does; an earlier attempt's where there is one.
+
+    Raises InputError, and JobError where the output holds a run over another source: the index is not read in vain.
+    """
+    source = job.source
+    if not isinstance(source, CommonCrawlSource) or source.index is None:
+        return None
+    if output.exists(PLAN):
+        then = json.loads(output.read_bytes(PLAN))["job"]["source"]
+        now = _source_identity(job)
+        _refuse_changes(output.root, list(differences(then, now, "job.source")))
+    return choose(source, source.index, output, budget)
+
+
+def _source_identity(job: Job) -> dict[str, Any]:
+    return job.source.model_dump(mode="json", exclude={"requests_per_second"})
 
 
 def _indexes(stages: Sequence[Stage], output: Store) -> dict[str, Version | None]:
@@ -225,30 +258,15 @@ def check_output(plan: Plan) -> bool:
             )
         return False
     earlier = json.loads(plan_then)
-    changed = list(differences(earlier, json.loads(json.dumps(plan.identity))))
-    if changed:
-        more = f" (and {len(changed) - 3} more)" if len(changed) > 3 else ""
-        raise JobError(
-            f"{plan.output}: holds a run of another plan: {'; '.join(changed[:3])}{more};"
-            " name another folder with --output, or undo the change"
-        )
+    _refuse_changes(plan.output, list(differences(earlier, json.loads(json.dumps(plan.identity)))))
     return True
 
 
-def differences(old: Any, new: Any, place: str = "") -> Iterator[str]:
-    """Where two identities differ, in words: `stages[2].min_words: 50 then, 30 now`."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted({*old, *new}):
-            yield from differences(old.get(key), new.get(key), f"{place}.{key}" if place else key)
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for at, (one, other) in enumerate(zip(old, new)):
-            yield from differences(one, other, f"{place}[{at}]")
-    elif old != new:
-        yield f"{place}: {_short(old)} then, {_short(new)} now"
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, list):
-        return f"{len(value)} entries"
-    said = json.dumps(value)
-    return said if len(said) <= 60 else f"{said[:57]}…"
+def _refuse_changes(output: str, changed: Sequence[str]) -> None:
+    """Raises JobError where there are differences between an earlier attempt's plan and this one."""
+    if changed:
+        more = f" (and {len(changed) - 3} more)" if len(changed) > 3 else ""
+        raise JobError(
+            f"{output}: holds a run of another plan: {'; '.join(changed[:3])}{more};"
+            " name another folder with --output, or undo the change"
+        )

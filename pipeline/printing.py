@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 import yaml
-from rich.console import Console
+from pydantic import BaseModel
 from rich.table import Table
 
+from pipeline.command import console
 from pipeline.plan import Plan
 from pipeline.spec import JobError, make_stage, read_yaml
 from stages.catalog import RECIPES, STAGES, did_you_mean, shipped_recipes
@@ -20,14 +21,6 @@ from stages.dedup.minhash import MinHash
 from stages.stage import Stage
 
 SHOWN_INPUTS = 10
-WIDE = 200
-"""Columns of a file or a pipe: what `grep` looks at should not be broken at 80."""
-
-
-def console(stderr: bool = False) -> Console:
-    """Where people's output goes; colour only on a terminal."""
-    out = Console(stderr=stderr)
-    return out if out.is_terminal else Console(stderr=stderr, width=WIDE)
 
 
 def print_plan(plan: Plan, resumes: bool) -> None:
@@ -35,18 +28,20 @@ def print_plan(plan: Plan, resumes: bool) -> None:
     out = console()
     known = [each.bytes for each in plan.inputs if each.bytes is not None]
     size = f"{sum(known):,} bytes" if len(known) == len(plan.inputs) else "sizes unknown before they are opened"
+    chosen = plan.selection
+    records = f"{chosen.records:,} records chosen by the index, in " if chosen is not None else ""
     out.print(f"job      {plan.job.name}", markup=False, highlight=False)
     out.print(
         f"output   {plan.output}{' (goes on from an earlier attempt)' if resumes else ''}",
         markup=False,
         highlight=False,
     )
-    out.print(f"inputs   {len(plan.inputs):,} files, {size}", highlight=False)
+    out.print(f"inputs   {records}{len(plan.inputs):,} files, {size}{' to fetch' if records else ''}", highlight=False)
     for each in plan.inputs[:SHOWN_INPUTS]:
         out.print(f"         {each.shard}", markup=False, highlight=False)
     if len(plan.inputs) > SHOWN_INPUTS:
         out.print(f"         and {len(plan.inputs) - SHOWN_INPUTS:,} more", highlight=False)
-    out.print(f"recipe   {plan.job.recipe}", markup=False, highlight=False)
+    out.print(f"recipe   {plan.job.recipe_name}", markup=False, highlight=False)
     for stage in plan.stages:
         fields = ", ".join(
             f"{name}={value}" for name, value in stage.model_dump(exclude_defaults=True).items() if name != "kind"
@@ -85,7 +80,7 @@ def print_stage(name: str, as_json: bool) -> None:
         raise JobError(f"{name} is no stage{did_you_mean(name, list(STAGES))}")
     stage = STAGES[name]
     fields = {
-        field: info.default
+        field: info.default.model_dump() if isinstance(info.default, BaseModel) else info.default
         for field, info in stage.model_fields.items()
         if field not in ("kind", "only") and not info.is_required()
     }

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from pipeline.command import console
 from pipeline.events import Event, Exchanging, Finished, Packing, ShardDone, Started, Working
 from pipeline.plan import Plan
-from pipeline.printing import console
 
 LOG_SECONDS = 30
 """Without a terminal a line of progress is printed so often."""
@@ -24,6 +24,7 @@ class Tally:
     def __init__(self, now: float) -> None:
         self._start = now
         self._running: dict[int, tuple[int, int]] = {}
+        self._over: set[int] = set()
         self.shards = self.done = self.read = self.kept = self.failed_shards = 0
         self._read_earlier = 0
 
@@ -32,39 +33,49 @@ class Tally:
         if isinstance(event, Started):
             self._start = now
             self._running.clear()
+            self._over = {report.number for report in event.done}
             self.shards, self.done = event.shards, len(event.done)
             self.read = self._read_earlier = sum(report.read for report in event.done)
             self.kept = sum(report.kept for report in event.done)
         elif isinstance(event, Working):
-            self._running |= event.shards
+            late = self._over & event.shards.keys()  # word of a shard may come after its report
+            self._running |= {number: counts for number, counts in event.shards.items() if number not in late}
         elif isinstance(event, ShardDone):
             self._running.pop(event.report.number, None)
+            self._over.add(event.report.number)
             self.done += 1
             self.failed_shards += event.report.unreadable is not None
             self.read += event.report.read
             self.kept += event.report.kept
 
+    @property
+    def underway(self) -> tuple[int, int]:
+        """Records (read, kept) of shards that are being processed."""
+        return sum(read for read, _ in self._running.values()), sum(kept for _, kept in self._running.values())
+
+    def rate(self, now: float) -> float:
+        """Records a second, of what this attempt has read."""
+        return (self.read + self.underway[0] - self._read_earlier) / max(now - self._start, 1e-9)
+
     def line(self, now: float) -> str:
         """`12,345 records · 231/s · 43.1 % kept · 4:10 left`."""
-        read = self.read + sum(read for read, _ in self._running.values())
-        kept = self.kept + sum(kept for _, kept in self._running.values())
-        seconds = max(now - self._start, 1e-9)
-        parts = [f"{read:,} records", f"{(read - self._read_earlier) / seconds:,.0f}/s"]
+        read, kept = self.read + self.underway[0], self.kept + self.underway[1]
+        parts = [f"{read:,} records", f"{self.rate(now):,.0f}/s"]
         if read:
             parts.append(f"{kept / read:.1%} kept")
-        left = self._seconds_left(read, seconds)
+        left = self.seconds_left(now)
         if left is not None:
             parts.append(f"{int(left) // 3600}:{int(left) // 60 % 60:02}:{int(left) % 60:02} left")
         if self.failed_shards:
             parts.append(f"{self.failed_shards} shards failed")
         return " · ".join(parts)
 
-    def _seconds_left(self, read: int, seconds: float) -> float | None:
+    def seconds_left(self, now: float) -> float | None:
         """By records: unfinished shards are taken to hold as many as finished ones. None before the first is done."""
-        rate = (read - self._read_earlier) / seconds
+        rate = self.rate(now)
         if not self.done or not self.read or not rate:
             return None
-        return max(0.0, self.read / self.done * self.shards - read) / rate
+        return max(0.0, self.read / self.done * self.shards - self.read - self.underway[0]) / rate
 
 
 def show(plan: Plan, events: Iterable[Event]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Runs a plan: a generator of events that the command line prints, a service stores and tests collect.
 
-Shards that an earlier attempt finished are not read again. Nothing is published before every shard is done; the
-manifest is written last.
+Shards that an earlier attempt finished are not read again. Nothing but fetched bodies is published before every shard
+is done; the manifest is written last.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from pipeline import manifest
 from pipeline.assets import AssetError
 from pipeline.components import NotConverged
 from pipeline.engine import Context, Done, Engine, Progress
+from pipeline.engine.nodes import needs_of
 from pipeline.events import Event, Exchanging, Finished, Packing, ShardDone, Started, Working
 from pipeline.exchange import Hall, MeetingFailed, Step
 from pipeline.faults import MissingFile, StoreError
+from pipeline.fetching.journal import JOURNAL
+from pipeline.fetching.rounds import Fetched, published_fetches
 from pipeline.index import Index
 from pipeline.index_tables import IndexFault
 from pipeline.meeting.extend import extend_index
@@ -54,10 +57,12 @@ class RunFailed(RuntimeError):
 def run(plan: Plan, engine: Engine) -> Iterator[Event]:
     """Do what is left of a plan.
 
-    Raises JobError where the output is another job's or cannot be written, RunFailed where the run cannot go on.
+    Raises JobError where the output is another job's or cannot be written, RunFailed where the run cannot go on, and
+    EngineError where the engine's machines cannot do this work.
     """
     start, store = time.monotonic(), plan.store
-    if check_output(plan):
+    begun = check_output(plan)
+    if begun:
         earlier = manifest.read(store)
         if earlier is not None and earlier["state"] == "complete":
             if not store.exists("README.md"):  # an attempt that died after its manifest
@@ -67,14 +72,18 @@ def run(plan: Plan, engine: Engine) -> Iterator[Event]:
     else:
         for stage in plan.stages:
             _try_out(place_of(stage.index) if isinstance(stage, MinHash) else None)
+    _check(plan, engine)
+    if not begun:
         try:
+            if plan.selection is not None:
+                plan.selection.keep(store)
             store.write_atomic(PLAN, json.dumps(plan.identity, sort_keys=True, indent=1).encode())
         except StoreError as error:
             raise JobError(f"{error}; name another folder with --output") from error
     done = yield from _through(plan, engine)
     ordered, alarms = done.reports, done.alarms
     try:
-        files = [asdict(file) for file in publish_account(store, ordered)]
+        files = [asdict(file) for file in [*publish_account(store, ordered), *published_fetches(store, done.fetched)]]
     except Lost as error:
         raise RunFailed(str(error)) from error
     extended: dict[str, int] = {}
@@ -88,9 +97,19 @@ def run(plan: Plan, engine: Engine) -> Iterator[Event]:
     clusters = as_published(store, done.clusters, ordered, plan.job.output.dropped_text)
     seconds = time.monotonic() - start
     content = manifest.build(plan, ordered, files, done.state, alarms, clusters, extended, seconds)
+    if done.fetched is not None:
+        content["fetch"] = done.fetched.summary
     manifest.write(store, content)
     _round_off(store, done.state)
     yield Finished(content)
+
+
+def _check(plan: Plan, engine: Engine) -> None:
+    """Before any work. Raises EngineError, and JobError where the output cannot be written."""
+    try:
+        engine.check(needs_of(plan))
+    except StoreError as error:
+        raise JobError(f"{error}; name another folder with --output") from error
 
 
 def _try_out(index: str | None) -> None:
@@ -112,6 +131,8 @@ class _Through:
     clusters: list[dict[str, Any]]
     met: dict[int, list[ShardReport]]
     """The reports of the shards that came to each meeting, by its place in the recipe."""
+    fetched: Fetched | None
+    """What was fetched anew, if the recipe fetches and they came so far."""
 
 
 def _extend(plan: Plan, engine: Engine, done: _Through) -> Generator[Event, None, dict[str, int]]:
@@ -138,6 +159,7 @@ def _through(plan: Plan, engine: Engine) -> Generator[Event, None, _Through]:
     clusters: list[dict[str, Any]] = []
     meetings: dict[int, list[ShardReport]] = {}
     before: list[ShardReport] = []
+    fetched: Fetched | None = None
     met, segment = Met({}), plan.segments[0]
     for number, following in enumerate([*plan.segments[1:], None]):
         if number == 0:
@@ -152,18 +174,19 @@ def _through(plan: Plan, engine: Engine) -> Generator[Event, None, _Through]:
         before = sorted([*done, *(report for report in before if report.unreadable is not None)], key=_number)
         state, faults = judge(plan, before)
         if state == "failed" or following is None:
-            return _Through(before, state, [*faults, *alarms], clusters, meetings)
+            return _Through(before, state, [*faults, *alarms], clusters, meetings, fetched)
         at = segment.stop - 1
         meeting, known = plan.stages[at], plan.known(at, before)
         assert isinstance(meeting, Meeting)
         name = f"{number + 1}-{_digest(before)}"
         hall = Hall(plan.store, engine, f"{MEETINGS}/{name}")
         try:
-            met = yield from _told(meeting.kind, meet(hall, meeting, before, segment.reports, known))
+            met = yield from _told(meeting.kind, meet(hall, meeting, plan.pins, before, segment.reports, known))
         except (MeetingFailed, NotConverged, StoreError) as error:
             raise RunFailed(f"{meeting.kind}: {error}{_remedy(error, hall.folder)}") from error
         alarms += met.alarms
         clusters += met.clusters
+        fetched = met.fetched or fetched
         meetings[at] = before
         segment = replace(following, reports=f"{REPORTS}/{name}")
     raise AssertionError("a plan has a last segment")
@@ -217,6 +240,7 @@ def _round_off(store: Store, state: str) -> None:
     if state == "complete":
         store.remove_tree(ATTEMPTS)
         store.remove_tree(MEETINGS)
+        store.remove_tree(JOURNAL)
     write_report(store)
     write_card(store)
 
@@ -231,9 +255,9 @@ def judge(plan: Plan, reports: Sequence[ShardReport]) -> tuple[str, list[str]]:
         state = "failed"
         what = "1 input" if len(unreadable) == 1 else f"{len(unreadable)} inputs"
         alarms.append(f"{what} could not be read (run.max_failed_shards is {limits.max_failed_shards})")
-    if failed > limits.max_failed_share * read:
+    if failed > plan.max_failed_share * read:
         state = "failed"
-        alarms.append(f"{failed} of {read} records failed (run.max_failed_share is {limits.max_failed_share})")
+        alarms.append(f"{failed} of {read} records failed (run.max_failed_share is {plan.max_failed_share})")
     return state, alarms
 
 

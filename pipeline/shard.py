@@ -15,7 +15,7 @@ import resource
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any, BinaryIO, cast
@@ -33,13 +33,16 @@ from pipeline.flow import Flow, Flowed
 from pipeline.inputs import HashingStream, open_input
 from pipeline.ledger import Counts, Sampler
 from pipeline.publish import ACCOUNT, account_path
+from pipeline.ranges import Range, open_ranges
+from pipeline.selection import chosen_ranges
 from pipeline.tasks import ATTEMPTS, DATA_GROUP_ROWS, KEPT, ShardReport, ShardTask
 from pipeline.writer import GroupWriter
 from stages.read.batches import Read, warc_batches
+from stages.read.chosen import read_chosen
 from stages.read.parquet import parquet_batches
 from stages.read.recognise import UnreadableInput
 from stages.read.warc import read_warc
-from stages.stage import RECORD, Meeting, Rule, Stage
+from stages.stage import RECORD, Meeting, Stage
 
 MEETING_GROUP_ROWS = 128
 """Of what goes on to the next segment: a meeting reads single texts of it."""
@@ -76,9 +79,10 @@ def process_shard(task: ShardTask, tell: Tell, budget: Budget) -> ShardReport:
                 tell(task.number, attempt.counts.read, attempt.counts.kept)
         else:
             try:
-                stream = stack.enter_context(open_input(task.input.path, budget))
+                ranges = chosen_ranges(task.store, task.input.chosen) if task.input.chosen is not None else None
+                stream = stack.enter_context(_open(task, ranges, budget))
                 hashing = HashingStream(stream)
-                for read in _reads(task, stream, hashing):
+                for read in _reads(task, ranges, stream, hashing):
                     attempt.take(read)
                     tell(task.number, attempt.counts.read, attempt.counts.kept)
                 if task.parquet is not None:
@@ -103,7 +107,14 @@ def _windows(task: ShardTask, before: ShardReport) -> Iterator[Window]:
     return follow(task.store, earlier, meeting, ledger.signals_schema(task.recipe))
 
 
-def _reads(task: ShardTask, stream: BinaryIO, hashing: HashingStream) -> Iterator[Read]:
+def _open(task: ShardTask, ranges: Sequence[Range] | None, budget: Budget) -> BinaryIO:
+    path = task.input.path
+    return open_input(path, budget) if ranges is None else open_ranges(path, ranges, budget)
+
+
+def _reads(task: ShardTask, ranges: Sequence[Range] | None, stream: BinaryIO, hashing: HashingStream) -> Iterator[Read]:
+    if ranges is not None:
+        return warc_batches(read_chosen(cast(BinaryIO, hashing), ranges), task.input.shard, task.input.dump)
     if task.parquet is None:
         return warc_batches(read_warc(cast(BinaryIO, hashing)), task.input.shard, task.input.dump)
     return parquet_batches(stream, task.input.shard, task.input.dump, task.parquet.text, task.parquet.id)
@@ -141,14 +152,14 @@ class _Attempt:
         self._bytes_lost = 0
         self._partitions: dict[str, GroupWriter] = {}
         self._signals_schema = ledger.signals_schema(task.recipe)
-        self._has_rules = any(isinstance(stage, Rule) for stage in task.recipe)
+        self._measures = any(ledger.measures(type(stage)) for stage in task.recipe)
         last = task.segment.stop == len(task.recipe) and flow.meeting is None
         self._partition_by = task.partition_by if last else ()
         self._kept, self._group_rows = (KEPT, DATA_GROUP_ROWS) if last else (RECORD, MEETING_GROUP_ROWS)
 
     def __enter__(self) -> _Attempt:
         self._ledger = self._open("ledger", ledger.LEDGER, LEDGER_GROUP_ROWS)
-        self._signals = self._open("signals", self._signals_schema, LEDGER_GROUP_ROWS) if self._has_rules else None
+        self._signals = self._open("signals", self._signals_schema, LEDGER_GROUP_ROWS) if self._measures else None
         wants_texts = self._task.dropped_text != "none"
         self._dropped = self._open("dropped", ledger.DROPPED, DROPPED_GROUP_ROWS) if wants_texts else None
         meeting = self._flow.meeting

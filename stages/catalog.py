@@ -10,6 +10,8 @@ from stages.dedup.exact import DedupPayload, DedupText, DedupUrl
 from stages.dedup.minhash import MinHash
 from stages.edit.pii import Pii
 from stages.extract.html import ExtractHtml
+from stages.extract.pdf.stage import ExtractPdf
+from stages.fetch.refetch import Refetch
 from stages.filter.c4 import C4Quality
 from stages.filter.fineweb import FineWebQuality
 from stages.filter.gopher import GopherQuality
@@ -22,7 +24,7 @@ from stages.tokens import TokenCount
 STAGES: dict[str, type[Stage]] = {
     stage.model_fields["kind"].default: stage
     for stage in (
-        *(UrlFilter, ExtractHtml, Language),
+        *(UrlFilter, Refetch, ExtractHtml, ExtractPdf, Language),
         *(GopherRepetition, GopherQuality, C4Quality, FineWebQuality),
         *(DedupUrl, DedupPayload, DedupText, MinHash),
         *(Pii, TokenCount, Datatrove),

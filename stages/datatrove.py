@@ -12,15 +12,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import ConfigDict
 
 from stages.decision import Decision
 from stages.language.labels import canonical
-from stages.stage import BatchStage, Outcome, depart, with_column
+from stages.stage import BatchStage, Outcome, Reaches, depart, with_column
 
 _OWN = ("kind", "only", "block")
 _SHOWN = ("id", "text", "url", "date", "dump", "shard", "language", "language_score")
@@ -37,7 +38,7 @@ class Datatrove(BatchStage):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     kind: Literal["datatrove"] = "datatrove"
-    block: str
+    block: Annotated[str, Reaches("code")]
     """Dotted path of a class derived from datatrove's BaseFilter or BaseFormatter."""
     reasons: ClassVar[tuple[str, ...]] = ("dropped_by_datatrove", "block_raised")
     requires: ClassVar[tuple[str, ...]] = ("datatrove",)
@@ -64,6 +65,8 @@ class Datatrove(BatchStage):
         kept = batch.filter(pa.array(stays))
         for name in _MAY_CHANGE:
             kept = with_column(kept, name, [answers[row].changed[name] for row in np.flatnonzero(stays)])
+        same = pc.equal(kept.column("text"), batch.column("text").filter(pa.array(stays)))
+        kept = with_column(kept, "page_ends", pc.if_else(same, kept.column("page_ends"), None))
         return Outcome(kept, dropped, failed)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -36,11 +36,15 @@ RECORD = pa.schema(
         pa.field("status", pa.int32()),  # HTTP status, null where there is none
         pa.field("charset", pa.string()),  # declared by the transport, null where it was silent
         pa.field("payload", pa.large_binary()),  # content-decoded body, null once extracted
+        pa.field("truncated", pa.string()),  # why a PDF's payload is not all of it, else null
         pa.field("text", pa.large_string()),
         pa.field("language", pa.string()),  # eng_Latn
         pa.field("language_score", pa.float64()),
         pa.field("token_count", pa.int64()),
         pa.field("minhash_cluster_size", pa.int64()),  # itself and its duplicates; null unless it met others by minhash
+        pa.field("page_ends", pa.list_(pa.int64())),  # of a PDF: characters of `text` up to the end of each page
+        pa.field("per_page_languages", pa.list_(pa.string())),
+        pa.field("extractor", pa.string()),  # that made a PDF's text: fast | model | ocr, several joined by +
     ]
 )
 """One row for each record. (shard, offset, ordinal) is the key; `id` may repeat."""
@@ -69,11 +73,22 @@ AssetPath = Annotated[str, Asset()]
 
 
 @dataclass(frozen=True, slots=True)
+class Reaches:
+    """Marks a field of text (or several) by what it names of the world outside, beside assets: whoever runs jobs of
+    others allows it or not. A place is a path or URL of a folder.
+    """
+
+    what: Literal["place read", "place written", "endpoint", "host", "variable", "code"]
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What one record may cost before its process is killed."""
 
     cpu_seconds: int
     memory_bytes: int
+    silence_seconds: int
+    """Without using the processor: then it hangs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +101,17 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Extracted:
+    """The text of one record. columns: others of RECORD that came to light; signals: what was measured on the way, of
+    the stage's `signals` type.
+    """
+
+    text: str
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    signals: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """Why one record has no text: a judgement of the record, not a fault of processing."""
 
@@ -93,6 +119,7 @@ class Refusal:
     value: float | None = None
     threshold: float | None = None
     detail: str | None = None
+    signals: Mapping[str, Any] | None = None
 
 
 class Stage(BaseModel):
@@ -143,16 +170,35 @@ class IsolatedStage(Stage):
     memory_mb: PositiveInt = 1024
     handles: ClassVar[tuple[str, ...]] = ()
     """The media whose payloads it reads."""
+    signals: ClassVar[pa.DataType | None] = None
+    """Of what it measures: stored as one struct column named after the stage, null for records that failed."""
+
+    silence_seconds: ClassVar[int] = 120
+
+    @staticmethod
+    def limit_cpu(seconds: float) -> None:
+        """Have the process that runs `process` killed when it uses so many seconds of processor time from here on: for
+        what may hang on a part of a record that has many. The cage puts it in place; elsewhere nothing happens.
+        """
 
     @property
     def limits(self) -> Limits:
-        return Limits(self.cpu_seconds, self.memory_mb * 2**20)
+        return Limits(self.cpu_seconds, self.memory_mb * 2**20, self.silence_seconds)
+
+    def prepare(self) -> None:
+        """Import what `process` needs; called in the process that runs it, before the limits hold."""
 
     def accepts(self, record: Mapping[str, Any]) -> Refusal | None:
-        """None where `process` should see this record; a refusal where it need not. Runs outside the cage."""
-        raise NotImplementedError
+        """None where `process` should see this record; a refusal where it need not. Runs outside the cage.
 
-    def process(self, payload: bytes, record: Mapping[str, Any]) -> str | Refusal:
+        What a server sent with an error is a page about the error.
+        """
+        status = record["status"]
+        if status is not None and not 200 <= status < 300:
+            return Refusal("http_error_status", value=status, threshold=299)
+        return None
+
+    def process(self, payload: bytes, record: Mapping[str, Any]) -> Extracted | Refusal:
         """The text of one record (`record` holds RECORD's small columns), or why there is none."""
         raise NotImplementedError
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stages.stage import IsolatedStage, Refusal
+from stages.stage import Extracted, IsolatedStage, Refusal
 
 
 class Misbehave(IsolatedStage):
@@ -26,10 +26,10 @@ class Misbehave(IsolatedStage):
     def accepts(self, record: Mapping[str, Any]) -> Refusal | None:
         return None
 
-    def process(self, payload: bytes, record: Mapping[str, Any]) -> str | Refusal:
+    def process(self, payload: bytes, record: Mapping[str, Any]) -> Extracted | Refusal:
         deed, _, argument = payload.decode().partition(" ")
-        answer: str | Refusal = getattr(self, f"_{deed}")(argument)
-        return answer
+        answer = getattr(self, f"_{deed}")(argument)
+        return Extracted(answer) if isinstance(answer, str) else answer
 
     def _say(self, text: str) -> str:
         return text
@@ -49,6 +49,17 @@ class Misbehave(IsolatedStage):
     def _loop(self, _: str) -> str:
         while True:
             pass
+
+    def _pages(self, seconds: str) -> str:
+        """Hangs on the second page of two."""
+        self.limit_cpu(60)
+        self.limit_cpu(float(seconds))
+        return self._loop("")
+
+    def _spent(self, _: str) -> str:
+        """Begins another page though no processor time is left."""
+        self.limit_cpu(-1)
+        return "went on"
 
     def _sleep(self, seconds: str) -> str:
         time.sleep(float(seconds))

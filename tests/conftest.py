@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+pytest_plugins = ["browsing", "postgres"]
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -62,3 +64,8 @@ def html_run(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert isinstance(last, Finished)
     assert last.manifest["state"] == "complete"
     return folder / "out"
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Bytes are named by their length: gzip writes the time into some, and workers must agree on all names."""
+    return f"{argname}-{len(val)}-bytes" if isinstance(val, bytes) else None

@@ -156,15 +156,19 @@ class _Beside:
 
 
 class _Signals(_Beside):
-    """Signals: of every record that came to the rules, and of no other."""
+    """Signals: of every record that came to the rules, and of no other but those that an extractor measured."""
 
     def __init__(self, store: Store, file: File, dataset: Dataset) -> None:
         super().__init__(store, file, _SIGNALS)
-        first, kinds = dataset.first_rule or 0, dataset.kinds
+        kinds = dataset.kinds
+        first = len(kinds) if dataset.first_rule is None else dataset.first_rule
         self._before, self._from = pa.array(kinds[:first], pa.string()), pa.array(kinds[first:], pa.string())
+        self._may = pa.array(kinds[dataset.first_measure or 0 : first], pa.string())
         # A run that failed may have ended at a meeting before the rules: then what it kept was never measured.
-        self._came = dataset.state == "complete" or not any(map(dataset.is_meeting, kinds[:first]))
-        self._first, self._own = kinds[first], pa.array(dataset.reasons_of(kinds[first]), pa.string())
+        meets = any(map(dataset.is_meeting, kinds[:first]))
+        self._came = first < len(kinds) and (dataset.state == "complete" or not meets)
+        self._first = kinds[first] if first < len(kinds) else None
+        self._own = pa.array(dataset.reasons_of(self._first or ""), pa.string())
 
     def _wanted(self, window: pa.RecordBatch) -> tuple[Bools, Bools]:
         stage = window.column("stage")
@@ -172,9 +176,9 @@ class _Signals(_Beside):
         before, after = mask(pc.is_in(stage, self._before)), mask(pc.is_in(stage, self._from))
         own = mask(pc.is_in(window.column("reason"), self._own))
         # Records that have no text leave at the first stage that wants it, for a reason that is not the stage's own.
-        bare = mask(pc.equal(stage, self._first)) & ~own
+        bare = mask(pc.equal(stage, self._first).fill_null(False)) & ~own
         must = (kept & self._came) | (after & ~before)  # a stage may stand in both places
-        return ~bare & (kept | after), ~bare & must
+        return (~bare & (kept | after)) | mask(pc.is_in(stage, self._may)), ~bare & must
 
 
 class _Dropped(_Beside):

@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, field_validator
 
+from pipeline.fetching.journal import FETCH
 from pipeline.flow import READ
+from pipeline.ledger import measures
 from pipeline.manifest import FILE
 from pipeline.plan import PLAN
 from pipeline.publish import ACCOUNT
@@ -19,9 +21,10 @@ from pipeline.store import Store
 from stages.catalog import STAGES
 from stages.stage import Meeting, Rule
 
-PUBLIC = ("data", *ACCOUNT)
+PUBLIC = ("data", *ACCOUNT, FETCH)
 """The folders whose files the manifest lists."""
 _ACCOUNT_PATH = re.compile(rf"({'|'.join(ACCOUNT)})/part-(\d+)\.parquet")
+_FETCH_PATH = re.compile(rf"{FETCH}/(?:part-\d+\.parquet|bodies-[0-9a-f-]+\.warc\.gz)")
 _DATA_PATH = re.compile(r"data/(?:[a-z_]+=[^/\0]+/)*part-\d+\.parquet")
 
 
@@ -46,13 +49,13 @@ class File(_Part):
     @field_validator("path")
     @classmethod
     def _inside(cls, path: str) -> str:
-        if not (_ACCOUNT_PATH.fullmatch(path) or _DATA_PATH.fullmatch(path)):
+        if not any(form.fullmatch(path) for form in (_ACCOUNT_PATH, _DATA_PATH, _FETCH_PATH)):
             raise ValueError(f"{path!r} is no file of a dataset")
         return path
 
     @property
     def kind(self) -> str:
-        """data, ledger, signals or dropped."""
+        """data, ledger, signals, dropped or fetch."""
         return self.path.partition("/")[0]
 
     @property
@@ -109,6 +112,16 @@ class Spoken(_Part):
     kept: NonNegativeInt
 
 
+class Fetch(_Part):
+    """What was fetched anew."""
+
+    urls: NonNegativeInt
+    fetched: NonNegativeInt
+    kind_differs: NonNegativeInt
+    bytes: NonNegativeInt
+    reasons: dict[str, NonNegativeInt]
+
+
 class _Output(_Part):
     dropped_text: Literal["none", "sample", "all"]
 
@@ -140,6 +153,7 @@ class Dataset(_Part):
     languages: tuple[Spoken, ...]
     files: tuple[File, ...]
     totals: Totals
+    fetch: Fetch | None = None
 
     @property
     def dropped_text(self) -> str:
@@ -162,6 +176,11 @@ class Dataset(_Part):
         return next(
             (at for at, kind in enumerate(self.kinds) if kind in STAGES and issubclass(STAGES[kind], Rule)), None
         )
+
+    @property
+    def first_measure(self) -> int | None:
+        """Where in `kinds` the first stage stands that measures: records that come so far may have signals."""
+        return next((at for at, kind in enumerate(self.kinds) if kind in STAGES and measures(STAGES[kind])), None)
 
     def reasons_of(self, kind: str) -> list[str]:
         """What a stage itself may drop a record for; nothing of a stage that this version does not have."""

@@ -24,6 +24,7 @@ __all__ = ["Found", "as_json", "explain", "find", "render"]
 
 EXCERPT = 800
 """Characters of a text on a terminal."""
+MAX_PARTS = 12
 _MAX_LINE = 300
 _STYLES = {"kept": "bold green", "dropped": "bold yellow", "failed": "bold red"}
 
@@ -46,6 +47,7 @@ def as_json(found: Found) -> dict[str, Any]:
     return {
         **content,
         "explained": explain(found),
+        "fetch": found.fetch,
         "cluster_size": found.cluster_size,
         "text": found.text,
         "no_text": found.no_text,
@@ -60,12 +62,15 @@ def render(found: Found, console: Console) -> None:
     facts = Table.grid(padding=(0, 2))
     place = f"{record['shard']}, offset {record['offset']}, ordinal {record['ordinal']}"
     rows = {"id": record["id"], "place": place, "media": record["media"], "language": found.language}
+    rows["fetched"] = _fetched(found.fetch)
     for name, value in (*rows.items(), ("because", explain(found))):
         if value is not None:
             facts.add_row(Text(name, "dim"), _line(value))
     console.print(Padding(facts, (0, 0, 0, 2)))
     if found.signals is not None:
         console.print(Padding(_signals(found), (1, 0, 0, 2)))
+        for table in _pages(found):
+            console.print(Padding(table, (1, 0, 0, 2)))
     console.print(Padding(_excerpt(found), (1, 0, 1, 2)))
 
 
@@ -88,7 +93,7 @@ class _Bound:
         return said if self.language is None else f"{self.language} {said}"
 
 
-def _bounds(found: Found, kind: str) -> Iterator[_Bound]:
+def bounds_at(found: Found, kind: str) -> Iterator[_Bound]:
     """Limits of a stage in the recipe, then those that the record's language has in place of a recipe's defaults."""
     for settings in (fields for each, fields in found.settings if each == kind):
         yield from sorted(_bounds_of(settings, None), key=_side, reverse=True)
@@ -136,7 +141,7 @@ def _measured(found: Found) -> str:
     if threshold is None:
         return f", {_number(value)}"
     here, there = _apart(value, threshold)
-    equal = [bound for bound in _bounds(found, record["stage"]) if bound.value == threshold]
+    equal = [bound for bound in bounds_at(found, record["stage"]) if bound.value == threshold]
     broken = [bound for bound in equal if bound.side == ("min" if value < threshold else "max")]
     measures = (found.signals or {}).get(record["stage"]) or {}
     fields = {bound.field for bound in broken if measures.get(bound.signal) == value} or {
@@ -156,17 +161,49 @@ def _signals(found: Found) -> Table:
     for column, justify in (("rule", "left"), ("signal", "left"), ("measured", "right"), ("recipe", "left")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for kind, measures in (found.signals or {}).items():
-        bounds, rule = list(_bounds(found, kind)), kind
+        bounds, rule = list(bounds_at(found, kind)), kind
         for name, value in (measures or {}).items():
             limits = ", ".join(str(bound) for bound in bounds if bound.signal == name)
             failed = kind == found.record["stage"] and value is not None and value == found.record["value"]
-            said = _number(value) if _is_number(value) else "" if value is None else value
+            said = f"{len(value)}, below" if isinstance(value, list) else _said(value)
             table.add_row(_line(rule), _line(name), _line(said), _line(limits), style="bold yellow" if failed else "")
             rule = ""
         others = [f"{bound.field} {bound}" for bound in bounds if bound.signal not in (measures or {})]
         if others:
             table.add_row(_line(rule), "", "", _line(", ".join(others)))
     return table
+
+
+def _fetched(fetch: Mapping[str, Any] | None) -> str | None:
+    """What came of fetching a PDF again, in a sentence."""
+    if fetch is None:
+        return None
+    status = f", status {fetch['status']}" if fetch["status"] is not None else ""
+    if fetch["reason"] is not None:
+        return f"not: {fetch['reason']}{status}; the crawl's copy went on"
+    where = f"from {fetch['final_url']} on {fetch['fetched_at']}: {fetch['bytes']:,} bytes"
+    if fetch["kind_differs"]:
+        return f"{where} of {fetch['content_type'] or 'no known type'}, no PDF; the crawl's copy went on"
+    return f"{where}, cut off as well ({fetch['truncated']})" if fetch["truncated"] is not None else where
+
+
+def _pages(found: Found) -> Iterator[Table]:
+    """What was measured part by part, as of the pages of a PDF: the first parts, and what is not nothing of them."""
+    lists = (value for measures in (found.signals or {}).values() for value in (measures or {}).values())
+    for parts in (value for value in lists if isinstance(value, list) and value):
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        names = [name for name in parts[0] if any(part[name] for part in parts[:MAX_PARTS])]
+        for column in ("page", *names):
+            table.add_column(column, justify="right" if column == "page" or _is_number(parts[0][column]) else "left")
+        for number, part in enumerate(parts[:MAX_PARTS], 1):
+            table.add_row(str(number), *(_line(_said(part[name], 3)) for name in names))
+        if len(parts) > MAX_PARTS:
+            table.caption = f"and {len(parts) - MAX_PARTS:,} more (--json has them all)"
+        yield table
+
+
+def _said(value: Any, digits: int = 4) -> Any:
+    return _number(value, digits) if _is_number(value) else "" if value is None else value
 
 
 def _excerpt(found: Found) -> Text:
@@ -201,4 +238,6 @@ def _apart(value: float, threshold: float) -> tuple[str, str]:
 def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -25,6 +25,7 @@ from pipeline.faults import StoreError
 from pipeline.ledger import SAMPLES_PER_REASON
 from pipeline.store import Store
 from stages.catalog import did_you_mean
+from stages.fetch.address import Address
 
 _TOGETHER = 32  # records whose texts are in memory at a time
 _BATCH_ROWS = 1_000
@@ -52,6 +53,8 @@ class Found:
     """Of a kept record: how many near duplicates it stands for, itself counted; None where it did not meet others."""
     settings: Sequence[tuple[str, Row]]
     """The recipe: kind and fields of each stage."""
+    fetch: Row | None = None
+    """What came of fetching its URL again, where the job did."""
 
 
 def find(
@@ -120,8 +123,10 @@ def _found(store: Store, dataset: Dataset, condition: pc.Expression | None) -> I
             left = [row for row in some if row["outcome"] != "kept"]
             dropped = _at_places(store, beside.get(("dropped", ledger.part)), left)
             kept = _kept_rows(store, dataset, [row for row in some if row["outcome"] == "kept"])
+            fetches = _fetches(store, dataset, some)
             for row in some:
-                yield _joined(dataset, row, signals.get(_place(row)), dropped.get(_place(row)), kept)
+                found = _joined(dataset, row, signals.get(_place(row)), dropped.get(_place(row)), kept)
+                yield replace(found, fetch=fetches.get(row["url"])) if row["media"] == "pdf" else found
 
 
 def _joined(dataset: Dataset, row: Row, measured: Row | None, dropped: Row | None, kept: Mapping[Known, Row]) -> Found:
@@ -171,6 +176,22 @@ def _kept_rows(store: Store, dataset: Dataset, records: Sequence[Row]) -> dict[K
         if len(found) == len(wanted):
             break
     return found
+
+
+def _fetches(store: Store, dataset: Dataset, records: Sequence[Row]) -> dict[str, Row]:
+    """What came of fetching PDFs again, by the URL that the record has."""
+    addresses = {row["url"]: Address.of(row["url"]) for row in records if row["media"] == "pdf"}
+    targets = {address.url for address in addresses.values() if address is not None}
+    condition = pc.field("url").isin(pa.array(targets, pa.string()))
+    tables = [file for file in dataset.listed("fetch") if file.path.endswith(".parquet")] if targets else []
+    by_target = {
+        row["url"]: row for file in tables for batch in _scan(store, file, None, condition) for row in batch.to_pylist()
+    }
+    return {
+        url: by_target[address.url]
+        for url, address in addresses.items()
+        if address is not None and address.url in by_target
+    }
 
 
 def _scan(

@@ -1,7 +1,8 @@
 """`crawlmill verify`: is a dataset what its manifest says it is?
 
 Recomputed are the bytes and sha256 of every listed file, every count, and the account of every record
-(`pipeline.audit.account`, `pipeline.audit.kept`), with what duplicates say they repeat (`pipeline.audit.duplicates`).
+(`pipeline.audit.account`, `pipeline.audit.kept`), with what duplicates say they repeat (`pipeline.audit.duplicates`),
+and of every fetch (`pipeline.audit.fetches`).
 All that differs is reported, not the first of it. `report.html` and `README.md` are not looked at, since they can be
 written again; nor is `.work/`. A file that storage will not give is a difference like one that is gone: what cannot be
 read cannot be confirmed.
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pipeline.audit.account import Left, Recount, recount
 from pipeline.audit.dataset import PUBLIC, Counts, DamagedManifest, Dataset, File, open_dataset
 from pipeline.audit.duplicates import Duplicates
+from pipeline.audit.fetches import compare_fetches
 from pipeline.audit.kept import compare_data
 from pipeline.audit.rows import Difference, RowSum
 from pipeline.faults import MissingFile, StoreError
@@ -48,6 +50,7 @@ def _differences(store: Store, dataset: Dataset) -> Iterator[Difference]:
         else:
             yield Difference(file.path, "missing")
     yield from _account(store, dataset, there)
+    yield from compare_fetches(store, dataset, there)
 
 
 def _bytes(store: Store, file: File) -> Iterator[Difference]:
@@ -124,7 +127,7 @@ def _parts(dataset: Dataset) -> Iterator[str]:
     ledgers = {file.part for file in dataset.listed("ledger")}
     if len(ledgers) != len(dataset.shards):
         yield f"files: {len(ledgers):,} ledgers of {len(dataset.shards):,} shards"
-    for kind, wanted in (("signals", dataset.first_rule is not None), ("dropped", dataset.dropped_text != "none")):
+    for kind, wanted in (("signals", dataset.first_measure is not None), ("dropped", dataset.dropped_text != "none")):
         parts = {file.part for file in dataset.listed(kind)}
         for part in sorted(parts ^ (ledgers if wanted else set())):
             yield f"files: {kind}/{part} {'is' if part in parts else 'is not'} listed, against job and recipe"

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from pipeline.budget import Budget
+from stages.fetch.politeness import Turns
+
+if TYPE_CHECKING:
+    from pipeline.engine.nodes import Needs
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -14,10 +18,14 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Context:
-    """What a piece of work has of the world outside: a way to tell how far it is, and the run's request budget."""
+    """What a piece of work has of the world outside: a way to tell how far it is, and the run's request budget.
+
+    turns: by which other jobs that ask the same hosts agree with this one; None where there are none.
+    """
 
     tell: Callable[[int, int, int], None]
     budget: Budget
+    turns: Turns | None = None
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class Progress:
 
 
 class EngineError(RuntimeError):
-    """The engine cannot be had. One line."""
+    """The engine cannot be had, or its nodes cannot do this work. One line: where, what is wrong, what to do."""
 
 
 Work = Callable[[T, Context], R]
@@ -53,10 +61,15 @@ class Engine(Protocol):
     def __enter__(self) -> Self: ...
     def __exit__(self, *raised: Any) -> None: ...
 
+    def check(self, needs: Needs) -> None:
+        """See that work can be done wherever it may come to run. Raises EngineError."""
+        ...
+
     def map(self, work: Work[T, R], items: Sequence[T], label: Callable[[T], str]) -> Iterator[Done[T, R] | Progress]:
         """Run work on each item; results come as they finish, progress between them.
 
         An error belongs to its item and stops no other. Work may run more than once, where a machine died, and must not
-        mind. A bounded number of items is in flight. `label` names an item to people who watch the engine.
+        mind. A bounded number of items is in flight. `label` names an item to people who watch the engine. Raises
+        EngineError where a machine that came later does not pass `check`.
         """
         ...

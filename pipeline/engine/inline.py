@@ -6,10 +6,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from pipeline.budget import LocalBudget
-from pipeline.engine import Context, Done, Progress, R, T, Work
+from pipeline.budget import LocalBudget, allowed
+from pipeline.engine import Context, Done, EngineError, Progress, R, T, Work
+
+if TYPE_CHECKING:
+    from pipeline.engine.nodes import Needs
 
 
 class InlineEngine:
@@ -22,7 +25,10 @@ class InlineEngine:
     name = "inline"
 
     def __init__(self, requests_per_second: float) -> None:
-        self.budget = LocalBudget(requests_per_second)
+        try:
+            self.budget = LocalBudget(allowed(requests_per_second))
+        except ValueError as error:
+            raise EngineError(str(error)) from error
         self._interrupted = False
         self._handler: Any = None
 
@@ -42,6 +48,9 @@ class InlineEngine:
     def _look_up(self) -> None:
         if self._interrupted:
             raise KeyboardInterrupt
+
+    def check(self, needs: Needs) -> None:
+        """This process made the plan: what it needs is here."""
 
     def map(self, work: Work[T, R], items: Sequence[T], label: Callable[[T], str]) -> Iterator[Done[T, R] | Progress]:
         told: dict[int, tuple[int, int]] = {}

@@ -6,7 +6,6 @@ from collections.abc import Generator, Iterator, Sequence
 
 import pyarrow as pa
 
-from pipeline.carry import VERDICTS
 from pipeline.emission import SHARD_BITS
 from pipeline.exchange import Exchange, Hall, Rows, Source, Step, read_rows
 from pipeline.meeting.exact import Emitted
@@ -47,4 +46,4 @@ def _by_document(store: Store, verdicts: Rows) -> Iterator[pa.Table]:
 
 def _as_they_come(store: Store, windows: Iterator[pa.Table]) -> Iterator[tuple[str, pa.Table]]:
     for window in windows:
-        yield "verdicts", window.select(VERDICTS.names)
+        yield "verdicts", window.drop_columns(["key"])

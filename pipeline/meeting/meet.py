@@ -9,7 +9,9 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from pipeline.assets import Pin
 from pipeline.exchange import Hall, Rows, Step
+from pipeline.fetching.rounds import Fetched, refetch
 from pipeline.meeting.exact import Emitted, exact_duplicates
 from pipeline.meeting.home import send_home
 from pipeline.meeting.members import Known
@@ -20,6 +22,7 @@ from pipeline.tasks import ShardReport
 from pipeline.writer import read_batches
 from stages.dedup.exact import Exact
 from stages.dedup.minhash import MinHash
+from stages.fetch.refetch import Refetch
 from stages.stage import Meeting
 
 MOST_CLUSTERS = 20
@@ -30,16 +33,22 @@ EXCERPT = 2_000
 @dataclass(frozen=True)
 class Met:
     """What came of a meeting. verdicts: the file for each shard that has any; clusters: the largest, as rows for the
-    manifest.
+    manifest; fetched: by a meeting that fetches.
     """
 
     verdicts: dict[int, str]
     alarms: list[str] = field(default_factory=list)
     clusters: list[dict[str, Any]] = field(default_factory=list)
+    fetched: Fetched | None = None
 
 
 def meet(
-    hall: Hall, stage: Meeting, reports: Sequence[ShardReport], folder: str, known: Known | None
+    hall: Hall,
+    stage: Meeting,
+    pins: tuple[Pin, ...],
+    reports: Sequence[ShardReport],
+    folder: str,
+    known: Known | None,
 ) -> Generator[Step, None, Met]:
     """Hold a meeting of the shards whose reports lie in `folder`.
 
@@ -53,6 +62,9 @@ def meet(
     if isinstance(stage, Exact):
         verdicts = yield from exact_duplicates(hall, stage, emitted)
         return Met((yield from send_home(hall, verdicts, emitted)))
+    if isinstance(stage, Refetch):
+        fetched = yield from refetch(hall, stage, pins, emitted)
+        return Met(dict(fetched.answers), list(fetched.alarms), fetched=fetched)
     assert isinstance(stage, MinHash)
     shelf = Shelf(secrets.token_hex(8), folder, stage.only, stage.ngram)
     found = yield from near_duplicates(hall, stage, emitted, known, shelf)

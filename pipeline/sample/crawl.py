@@ -1,7 +1,8 @@
 """The sample crawl: a few hundred captures that look like a crawl, as four WARC files.
 
 Every kind of capture is one function below that yields its captures; to add a kind, write one and list it in `KINDS`.
-Pages that a filter should drop are data (odd.yaml). Nothing here is random and nothing depends on clock or machine.
+Pages that a filter should drop are data (odd.yaml); PDFs have a module of their own (pdfs). Nothing here is random and
+nothing depends on clock or machine.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from pipeline.sample.deflate import gzip_member, zlib_stream
 from pipeline.sample.pages import DESIGNS, Article, article, data, page, pick, plain_page, prose
+from pipeline.sample.pdfs import pdfs
 from pipeline.sample.warc import Capture, members, number, record_id, warcinfo
 
 SHARDS = 4
@@ -26,7 +28,7 @@ FOREIGN_PAGES = 9  # of each other language
 def write_sample(folder: Path) -> list[Path]:
     """Write sample-00000.warc.gz … into `folder` (made where missing) and return the paths.
 
-    About 4 MB. The bytes are the same on every machine. One member of the last file is damaged on purpose.
+    About 5 MB. The bytes are the same on every machine. One member of the last file is damaged on purpose.
     """
     shards: list[list[Capture]] = [[] for _ in range(SHARDS)]
     for capture in sorted(captures(), key=lambda capture: (number(capture.url), capture.record)):
@@ -236,4 +238,4 @@ def other_records() -> Iterator[Capture]:
     yield Capture("damaged", url, page("news", article(url, "eng", 40), "eng").encode(), damaged=True)
 
 
-KINDS = (ordinary, syndicated, duplicated, odd, broken, miscoded, encoded, pathless, other_types, other_records)
+KINDS = (ordinary, syndicated, duplicated, odd, broken, miscoded, encoded, pathless, other_types, other_records, pdfs)

@@ -86,11 +86,12 @@ def capture_head(capture: Capture, date: datetime) -> bytes:
     lines = [f"HTTP/1.1 {capture.status}", f"Date: {format_datetime(date, usegmt=True)}"]
     if capture.content_type:
         lines.append(f"Content-Type: {capture.content_type}")
-    if number(capture.url) % 2 and not names & {"content-encoding", "transfer-encoding"} and capture.body:
+    own = {"content-encoding", "transfer-encoding", "content-length", "x-crawler-content-length"}
+    if number(capture.url) % 2 and not names & own and capture.body:
         # A crawler that stores decoded bodies says so, and how long they had been.
         lines += ["X-Crawler-Content-Encoding: gzip", f"X-Crawler-Content-Length: {len(capture.body) // 4}"]
     lines += [f"{name}: {value}" for name, value in capture.headers]
-    if "transfer-encoding" not in names:
+    if not names & {"transfer-encoding", "content-length"}:
         lines.append(f"Content-Length: {len(capture.body)}")
     return "\r\n".join([*lines, "", ""]).encode()
 

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from stages.dedup.shingles import shingles
 from stages.dedup.signature import pack, signatures
-from stages.stage import Meeting
+from stages.stage import Meeting, Reaches
 from stages.text.texts import Texts
 
 MOST_HASHES = 1024
@@ -45,8 +45,8 @@ class MinHash(Meeting):
     verify: bool = False
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.7
     bucket_cap: PositiveInt = 10_000
-    against: Place | None = None
-    index: Place | None = None
+    against: Annotated[Place | None, Reaches("place read")] = None
+    index: Annotated[Place | None, Reaches("place written")] = None
     counts_clusters: ClassVar[bool] = True
     reasons: ClassVar[tuple[str, ...]] = ("near_duplicate", "duplicate_in_index")
 

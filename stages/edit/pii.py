@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Annotated, Literal
 
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from stages.stage import DEPARTED, BatchStage, Outcome, nobody, with_column
+from stages.text.pages import ends_after_replacing
 
 StandIns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 Find = Callable[[str], Iterator[tuple[int, int, str]]]
@@ -81,45 +83,60 @@ class Pii(BatchStage):
 
     def apply(self, batch: pa.RecordBatch) -> Outcome:
         """Every row is kept, with its `text` edited; texts without an address are passed on untouched."""
-        text = batch.column("text")
+        text, ends = batch.column("text"), batch.column("page_ends")
         suspects = pc.fill_null(self._suspects(text), False)
         if pc.any(suspects).as_py():
-            edited = [self.edit(t) for t in text.filter(suspects).to_pylist()]
-            text = pc.replace_with_mask(text, suspects, pa.array(edited, text.type))
-            batch = with_column(batch, "text", text)
+            rows = zip(text.filter(suspects).to_pylist(), ends.filter(suspects).to_pylist())
+            edited = [self._edited(*row) for row in rows]
+            texts = pa.array([text for text, _ in edited], text.type)
+            batch = with_column(batch, "text", pc.replace_with_mask(text, suspects, texts))
+            if ends.null_count < len(ends):
+                moved = iter(ends for _, ends in edited)
+                mixed = [next(moved) if edit else old for edit, old in zip(suspects.to_pylist(), ends.to_pylist())]
+                batch = with_column(batch, "page_ends", mixed)
         return Outcome(batch, nobody(DEPARTED), nobody(DEPARTED))
 
     def edit(self, text: str) -> str:
         """One text with its addresses replaced. Linear in its length, whatever it holds."""
+        return self._edited(text, None)[0]
+
+    def _edited(self, text: str, page_ends: list[int] | None) -> tuple[str, list[int] | None]:
+        """The text, and where its pages end now."""
+        finders: list[tuple[Find, tuple[str, ...]]] = []
         if self.emails:
-            text = replace(text, find_emails, self.email_replacements)
+            finders.append((find_emails, self.email_replacements))
         if self.ips:
-            text = replace(text, self._find_ipv4, self.ipv4_replacements)
-            text = replace(text, self._find_ipv6, self.ipv6_replacements)
-        return text
+            finders.append((partial(find_ipv4, public_only=self.public_only), self.ipv4_replacements))
+            finders.append((partial(find_ipv6, public_only=self.public_only), self.ipv6_replacements))
+        for find, stand_ins in finders:
+            found = list(replacements(text, find, stand_ins))
+            if page_ends is not None:
+                page_ends = ends_after_replacing(page_ends, [(start, end, len(new)) for start, end, new in found])
+            text = replaced(text, found)
+        return text, page_ends
 
     def _suspects(self, text: pa.Array) -> pa.BooleanArray:
         email = pc.match_substring(text, "@") if self.emails else False
         ip = pc.match_substring_regex(text, MAYBE_IP) if self.ips else False
         return pc.or_(pc.and_(pc.is_valid(text), email), ip)
 
-    def _find_ipv4(self, text: str) -> Iterator[tuple[int, int, str]]:
-        return find_ipv4(text, self.public_only)
 
-    def _find_ipv6(self, text: str) -> Iterator[tuple[int, int, str]]:
-        return find_ipv6(text, self.public_only)
-
-
-def replace(text: str, find: Find, stand_ins: tuple[str, ...]) -> str:
-    """The text with what `find` finds replaced, the n-th distinct identity by the n-th stand-in (in turn)."""
-    pieces, done, given = [], 0, dict[str, str]()
+def replacements(text: str, find: Find, stand_ins: tuple[str, ...]) -> Iterator[tuple[int, int, str]]:
+    """Start, end and stand-in of each address to be replaced: the n-th distinct identity's is the n-th (in turn)."""
+    given = dict[str, str]()
     # An e-mail stand-in is known by its end: the text before it may look like more of its local part.
     own = tuple(s for s in stand_ins if "@" in s)
     for start, end, identity in find(text):
         if not (text[start:end] in stand_ins or text[start:end].endswith(own)):
-            stand_in = given.setdefault(identity, stand_ins[len(given) % len(stand_ins)])
-            pieces += [text[done:start], stand_in]
-            done = end
+            yield start, end, given.setdefault(identity, stand_ins[len(given) % len(stand_ins)])
+
+
+def replaced(text: str, found: Iterable[tuple[int, int, str]]) -> str:
+    """The text with these pieces of it replaced."""
+    pieces, done = [], 0
+    for start, end, stand_in in found:
+        pieces += [text[done:start], stand_in]
+        done = end
     return "".join([*pieces, text[done:]])
 
 

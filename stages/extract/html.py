@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from stages.read.charset import decode_html
-from stages.stage import IsolatedStage, Refusal
+from stages.stage import Extracted, IsolatedStage, Refusal
 
 _MODULES = {"trafilatura": "trafilatura", "resiliparse": "resiliparse.extract.html2text"}
 
@@ -40,18 +40,12 @@ class ExtractHtml(IsolatedStage):
         except ImportError as error:
             raise ValueError(f"extractor {self.extractor} cannot be imported: {error}") from error
 
-    def accepts(self, record: Mapping[str, Any]) -> Refusal | None:
-        status = record["status"]
-        if status is not None and not 200 <= status < 300:
-            return Refusal("http_error_status", value=status, threshold=299)
-        return None
-
-    def process(self, payload: bytes, record: Mapping[str, Any]) -> str | Refusal:
+    def process(self, payload: bytes, record: Mapping[str, Any]) -> Extracted | Refusal:
         if not payload.strip():
             return Refusal("empty_payload", value=len(payload))
         html, _ = decode_html(payload, record["charset"])
         text = self._trafilatura(html) if self.extractor == "trafilatura" else self._resiliparse(html)
-        return text if text.strip() else Refusal("no_main_text", value=len(payload))
+        return Extracted(text) if text.strip() else Refusal("no_main_text", value=len(payload))
 
     def _trafilatura(self, html: str) -> str:
         from trafilatura import extract

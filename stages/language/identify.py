@@ -1,7 +1,7 @@
 """Which language a text is in, by a fastText classifier (Joulin et al., 2016): lid.176, GlotLID, or one of your own.
 
-One label and its score for a whole text. Pages in several languages get the one that fills them; paragraphs are not
-looked at.
+One label and its score for a whole text, and a label for each page of a PDF. Web pages in several languages get the one
+that fills them; paragraphs are not looked at.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pydantic import Field, field_validator
 from stages.decision import Decision, Floats, Signals, Words, fails_where, first_failing
 from stages.language.labels import UNDETERMINED, canonical, suggestion
 from stages.language.model_file import read_labels
+from stages.language.pages import page_languages
 from stages.stage import AssetPath, Rule
 
 if TYPE_CHECKING:
@@ -87,7 +88,12 @@ class Language(Rule[LanguageSignals]):
         identify = load_model(self.model).identify
         found = [identify(text) for text in texts.strings]
         named = texts.with_column("language", [label for label, _ in found])
-        return named.with_column("language_score", [score for _, score in found])
+        named = named.with_column("language_score", [score for _, score in found])
+        ends = texts.batch.column("page_ends")
+        if ends.null_count == len(ends):
+            return named
+        pages = [each and page_languages(text, each, identify) for text, each in zip(texts.strings, ends.to_pylist())]
+        return named.with_column("per_page_languages", pages)
 
     def measure(self, texts: Texts) -> LanguageSignals:
         """What `edit` wrote beside the texts: a text is shown to the model once."""

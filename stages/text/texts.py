@@ -21,6 +21,7 @@ from stages.text.affixes import unit_codes
 from stages.text.characters import character_table
 from stages.text.english import special_table
 from stages.text.marks import mark_lines, mark_words
+from stages.text.pages import ends_after_keeping
 from stages.text.split import split_lines, split_words
 
 ENGLISH = "eng_Latn"
@@ -181,6 +182,14 @@ class Texts:
         kept = np.flatnonzero(keep)
         offsets = np.concatenate([[0], np.cumsum(keep)])[lines.offsets]
         batch = with_column(self.batch, "text", list(strings))
+        if batch.column("page_ends").null_count < len(self):
+            lengths = (ends - starts)[kept]
+            was = self.line_marks[kept, 0:2] - np.repeat(np.cumsum([0, *self.lengths])[:-1], np.diff(offsets))[:, None]
+            moved = [
+                page_ends and ends_after_keeping(page_ends, was[a:b].tolist(), lengths[a:b].tolist())
+                for page_ends, a, b in zip(batch.column("page_ends").to_pylist(), offsets, offsets[1:])
+            ]
+            batch = with_column(batch, "page_ends", moved)
         removed = self.lines_removed + np.diff(lines.offsets) - np.diff(offsets)
         return Texts(batch, codes, Lines(offsets, starts[kept], ends[kept]), _take(words, source[kept]), removed)
 

@@ -23,12 +23,19 @@ import pytest
 from crawls import cut, digests, warcs, write_job
 
 from pipeline.cli import cli, main
+from pipeline.client import commands, schedule_commands
 from pipeline.engine import Context
 from pipeline.engine.inline import InlineEngine
 from pipeline.sample.crawl import write_sample
+from pipeline.service import operator_commands
 
 PATIENCE = 300
-COMMANDS = {"run", "plan", "report", "inspect", "verify", "gc", "recipes", "stages", "sample", "doctor"}
+FOR_A_SERVICE = {each.name for each in (*commands.COMMANDS, *schedule_commands.COMMANDS, *operator_commands.COMMANDS)}
+"""Tried in test_service_commands.py and test_service_cli.py."""
+HERE = {name: each for name, each in cli.commands.items() if name not in FOR_A_SERVICE}
+COMMANDS = {"run", "plan", "report", "inspect", "verify", "gc", "recipes", "stages", "sample", "doctor"} | {
+    *("submit", "jobs", "status", "logs", "cancel", "retry", "serve", "schedule", "snapshots", "token")
+}
 WITH_JSON = {"run", "plan", "inspect", "verify", "recipes", "stages", "doctor"}
 
 
@@ -102,7 +109,7 @@ def takes_json(command: click.Command) -> bool:
     return any("--json" in parameter.opts for parameter in command.params)
 
 
-@pytest.mark.parametrize("name", sorted(cli.commands))
+@pytest.mark.parametrize("name", sorted(HERE))
 def test_every_command_has_help_with_an_example(crawlmill: Command, name: str) -> None:
     for flag in ("--help", "-h"):
         said = crawlmill(name, flag)
@@ -167,7 +174,7 @@ def test_json_is_one_document_and_nothing_else(crawlmill: Command, job: Path, da
 
 
 def test_every_command_with_json_is_tried() -> None:
-    assert {words[0] for words in JSON.values()} == {name for name, each in cli.commands.items() if takes_json(each)}
+    assert {words[0] for words in JSON.values()} == {name for name, each in HERE.items() if takes_json(each)}
 
 
 @pytest.mark.parametrize("words", [words for name, words in JSON.items() if name != "run"])

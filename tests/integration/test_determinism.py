@@ -67,7 +67,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if pack.is_file():
         cut(members(pack)[: 1 + 3 * PAGES], folder / "crawl")
     else:
-        found = [each for path in write_sample(folder / "sample") for each in members(path)[1:]]
+        found = [each for path in write_sample(folder / "sample")[:3] for each in members(path)[1:]]
         cut([members(folder / "sample" / "sample-00000.warc.gz")[0], *found], folder / "crawl")
     assert len(list((folder / "crawl").iterdir())) == SHARDS
     content = {

@@ -13,10 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
 
-import boto3
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
+from buckets import s3_server
 
 from pipeline import __version__
 from pipeline.budget import LocalBudget
@@ -315,10 +314,10 @@ def test_a_fault_of_one_file_lets_the_others_go_on(site: Site, budget: LocalBudg
 @pytest.mark.parametrize(
     "reply, complaint",
     [
-        (Reply(403), "still 403 Forbidden after [78].. s"),
-        (Reply(503, {"Retry-After": "0"}), "still 503 Service Unavailable after [78].. s"),
+        (Reply(403), "still 403 Forbidden after (8..|900) s"),
+        (Reply(503, {"Retry-After": "0"}), "still 503 Service Unavailable after (8..|900) s"),
         (Reply(429, {"Retry-After": "86400"}), "still 429 .* after 0 s, and the server asks to wait 86400 s"),
-        (Reply(cut=0), "after [78].. s"),
+        (Reply(cut=0), "after (8..|900) s"),
     ],
     ids=["403", "503 at once", "429 for a day", "nothing"],
 )
@@ -375,7 +374,7 @@ def test_addresses_that_cannot_work(budget: LocalBudget, terms: Terms, clock: Cl
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{unused.getsockname()[1]}/"
-        with pytest.raises(InputError, match=r"refused after [78].. s"):
+        with pytest.raises(InputError, match=r"refused after (8..|900) s"):
             open_url(nobody, budget, terms)
     waited = clock.now
     for url in ("http://[", "http://a:99999999/", "http:///x", "http://a b/"):
@@ -448,24 +447,12 @@ def test_a_web_page_of_a_crawl_is_hashed_as_it_streams(site: Site, budget: Local
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     """A bucket on an S3 server of this machine; its address and credentials are in the environment."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NO_PROXY", "127.0.0.1,localhost")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-        patch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="crawls")
+    with s3_server("crawls") as client:
         for name in "abc":
             client.put_object(Bucket="crawls", Key=f"{STEM}/{name}.warc.gz", Body=name.encode() * 9)
         client.put_object(Bucket="crawls", Key="crawl-data/CC-MAIN-2026-43/warc.paths.gz", Body=LIST)
         client.put_object(Bucket="crawls", Key="big", Body=DATA * 6)
         yield "s3://crawls"
-        server.stop()
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 def test_s3_patterns_are_listed_with_sizes(s3: str, budget: LocalBudget) -> None:

@@ -15,13 +15,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import boto3
-import fsspec
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from buckets import s3_server
 from crawls import (
     FAST,
     SNAPSHOT,
@@ -36,7 +35,6 @@ from crawls import (
     warcs,
     write_job,
 )
-from moto.server import ThreadedMotoServer
 
 from pipeline.audit.verify import verify
 from pipeline.engine.inline import InlineEngine
@@ -300,22 +298,10 @@ def test_a_column_that_will_not_do_is_said_in_one_line(
 @pytest.fixture(scope="module")
 def s3(snapshot: Path) -> Iterator[str]:
     """The mirror in a bucket on an S3 server of this machine; address and credentials are in the environment."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "test")
-        patch.setenv("NO_PROXY", "127.0.0.1,localhost")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-        patch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="bucket")
+    with s3_server("bucket") as client:
         for path in snapshot.rglob("*.gz"):
             client.put_object(Bucket="bucket", Key=f"mirror/{path.relative_to(snapshot)}", Body=path.read_bytes())
         yield "s3://bucket"
-        server.stop()
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 def test_from_s3_into_s3_the_bytes_are_the_same_and_an_interrupted_run_goes_on(

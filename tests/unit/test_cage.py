@@ -16,7 +16,7 @@ import pytest
 
 from pipeline import cage
 from pipeline.cage import Cage, CageError, Failure
-from stages.stage import Refusal
+from stages.stage import Extracted, Refusal
 
 TESTS = Path(cage_stages.__file__).parent
 MEGABYTES = 256
@@ -30,7 +30,8 @@ def caged() -> Iterator[Cage]:
 
 
 def do(caged: Cage, deed: str) -> str | Refusal | Failure:
-    return caged.process(deed.encode(), {"media": "html"})
+    answer = caged.process(deed.encode(), {"media": "html"})
+    return answer.text if isinstance(answer, Extracted) else answer
 
 
 TOO_BIG = Failure("over_memory_limit", MEGABYTES * 2**20, MEGABYTES * 2**20)
@@ -98,12 +99,25 @@ def test_an_idle_child_that_was_killed_from_outside_costs_no_record(caged: Cage)
 
 
 def test_a_child_that_neither_answers_nor_works_is_killed(caged: Cage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cage, "SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(cage_stages.Misbehave, "silence_seconds", 0.5)
     monkeypatch.setattr(cage, "_LOOK_SECONDS", 0.1)
     do(caged, "say started")
     assert do(caged, "sleep 3600") == Failure("hung", 0.5, 0.5)
     monkeypatch.undo()
     assert do(caged, "say next") == "next"
+
+
+def test_a_part_of_a_record_that_hangs_ends_at_the_limit_of_the_part() -> None:
+    caged = Cage(cage_stages.Misbehave(cpu_seconds=60, memory_mb=MEGABYTES))
+    answer = do(caged, "pages 1")
+    assert isinstance(answer, Failure) and answer.reason == "over_cpu_limit"
+    assert caged.seconds < 10
+
+
+def test_a_record_whose_time_is_spent_begins_nothing_more() -> None:
+    caged = Cage(cage_stages.Misbehave(cpu_seconds=60, memory_mb=MEGABYTES))
+    answer = do(caged, "spent")
+    assert isinstance(answer, Failure) and answer.reason == "over_cpu_limit"
 
 
 def test_an_endless_loop_ends_at_the_limit_twice_and_its_processor_time_is_counted() -> None:
@@ -128,7 +142,7 @@ PARENT = """
 import cage_stages
 from pipeline.cage import Cage
 caged = Cage(cage_stages.Misbehave(cpu_seconds=600))
-print(caged.process(b"pid", {}), flush=True)
+print(caged.process(b"pid", {}).text, flush=True)
 if DEED:
     caged.process(DEED, {})
 else:
@@ -144,9 +158,10 @@ def test_a_child_dies_with_its_parent(deed: bytes) -> None:
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, text=True
     ) as parent:
         assert parent.stdout is not None
-        child = int(parent.stdout.readline())
-        parent.kill()
+        said = parent.stdout.readline()
+        parent.kill()  # before anything here can fail: `with` waits for it
         parent.wait()
+        child = int(said)
         assert _gone(child, within=5)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.cage import Cage, Failure
 from stages.extract.html import ExtractHtml
-from stages.stage import Refusal
+from stages.stage import Extracted, Refusal
 
 EXTRACTORS = ("trafilatura", "resiliparse")
 SENTENCES = "The river runs past the old mill, and that is where the boat lies in the morning. " * 6
@@ -23,7 +23,8 @@ def caged(request: pytest.FixtureRequest) -> Iterator[Cage]:
 
 
 def extract(caged: Cage, payload: bytes, charset: str | None = None) -> str | Refusal | Failure:
-    return caged.process(payload, {"media": "html", "status": 200, "charset": charset})
+    answer = caged.process(payload, {"media": "html", "status": 200, "charset": charset})
+    return answer.text if isinstance(answer, Extracted) else answer
 
 
 def page(body: str, head: str = "") -> str:
@@ -143,7 +144,8 @@ def test_fields_reach_trafilatura(fields: dict[str, Any], there: str, gone: str 
     table = "<table><tr><td>a cell with words in it</td><td>and one more of the same length</td></tr></table>"
     comments = f'<div id="comments"><div class="comment"><p>It is a reader\'s comment. {SENTENCES}</p></div></div>'
     body = f"<article><p>{SENTENCES}</p>{table}<p>{SENTENCES}</p></article>{comments}"
-    text = ExtractHtml(**fields).process(page(body).encode(), {"charset": None})
+    answer = ExtractHtml(**fields).process(page(body).encode(), {"charset": None})
+    text = answer.text if isinstance(answer, Extracted) else answer
     assert isinstance(text, str)
     assert there in text
     assert gone is None or gone not in text

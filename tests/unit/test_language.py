@@ -301,3 +301,12 @@ def test_the_builtin_model_knows_the_large_languages(corpora: Path) -> None:
     assert accuracy > 0.84
     assert sure_accuracy > 0.95
     assert large_accuracy > 0.97
+
+
+def test_each_page_of_a_pdf_has_a_language_where_it_says_enough() -> None:
+    pages = [ENGLISH, GERMAN, KOREAN, "", "12.5 | 13.7 | 99.1\n" * 20, "Summary 1 2 3"]
+    ends = np.cumsum([len(page) for page in pages]).tolist()
+    rows = [{"text": "".join(pages), "page_ends": ends}, {"text": ENGLISH}]
+    edited = Language().edit(Texts.of(pa.RecordBatch.from_pylist(rows, schema=RECORD)))
+    found = edited.batch.column("per_page_languages").to_pylist()
+    assert found == [["eng_Latn", "deu_Latn", "kor_Hang", *[UNDETERMINED] * 3], None]

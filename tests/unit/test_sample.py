@@ -19,6 +19,7 @@ import trafilatura
 from fastwarc.warc import ArchiveIterator, WarcRecord
 
 from pipeline.sample.crawl import SHARDS, captures, write_sample
+from pipeline.sample.pdfs import CUTS, ORIGIN
 
 PROJECT = Path(__file__).resolve().parents[2]
 DIGESTS = """
@@ -83,7 +84,7 @@ def test_same_bytes_whatever_the_surroundings(sample: list[Path], tmp_path: Path
 
 def test_four_files_of_a_few_megabytes(sample: list[Path]) -> None:
     assert [path.name for path in sample] == [f"sample-{at:05d}.warc.gz" for at in range(SHARDS)]
-    assert 1_000_000 < sum(path.stat().st_size for path in sample) < 5_000_000
+    assert 1_000_000 < sum(path.stat().st_size for path in sample) < 6_000_000
 
 
 def test_exactly_one_member_is_damaged_inside_the_last_file(sample: list[Path]) -> None:
@@ -135,10 +136,22 @@ def test_revisit_points_to_a_response_of_the_same_payload(records: list[WarcReco
         assert original.headers[name] == revisit.headers[name]
 
 
+def test_truncation_is_declared_as_crawls_do(records: list[WarcRecord]) -> None:
+    responses = {each.headers["WARC-Target-URI"]: each for each in records if each.headers["WARC-Type"] == "response"}
+    for cut in CUTS:
+        record = responses.pop(cut.url)
+        said, http = record.headers.get("WARC-Truncated"), record.http_headers
+        assert said == ("length" if cut.declared else None)
+        assert int(http["X-Crawler-Content-Length" if cut.declared else "Content-Length"]) == len(cut.whole())
+        assert cut.declared == (http["Content-Length"] == str(cut.limit))
+    assert sum(not cut.declared for cut in CUTS) == 1
+    assert not any("WARC-Truncated" in record.headers for record in responses.values())
+
+
 def test_hosts_are_reserved_names() -> None:
     reserved = (".example", ".example.com", ".example.org", ".example.net", ".test")
     hosts = {capture.url.split("/")[2] for capture in captures()}
-    assert not [host for host in hosts if not f".{host}".endswith(reserved)]
+    assert [host for host in hosts if not f".{host}".endswith(reserved)] == [ORIGIN.removeprefix("http://")]
 
 
 @pytest.mark.parametrize(

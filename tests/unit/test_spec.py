@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 
-from pipeline.spec import Job, JobError, load_job, load_stages, parse_job
+from pipeline.spec import Job, JobError, load_job, load_stages, parse_job, self_contained
 from stages.catalog import STAGES, shipped_recipes
 from stages.filter.gopher import GopherQuality
 from stages.language.identify import Language
@@ -60,7 +62,7 @@ FIELDS = [
     (f"name: {'a' * 129}\n{SOURCE}",
      "name: write letters, digits and . _ - alone, a letter or digit first, 128 at most"
      " (it is 'aaaaaaaaaaaa...aaaaaaaaaaaaa')"),
-    (f"{GOOD}recipe: [a]", "recipe: not text; write it in quotes"),
+    (f"{GOOD}recipe: [a]", "recipe: neither a recipe's name nor {stages: [...]}"),
     (f"{GOOD}output:", "output: has fields; write {field: value} (it is None)"),
     (f"{GOOD}override: [language]", "override: has fields; write {field: value}"),
     (f"{GOOD}override: {{language: }}", "override.language: has fields; write {field: value} (it is None)"),
@@ -118,6 +120,12 @@ def test_a_file_that_is_no_yaml(job: str | bytes, said: str, tmp_path: Path) -> 
     assert refusal(tmp_path, job) == f"job.yaml{said}"
 
 
+@pytest.mark.parametrize("kind", ["warc", "parquet"])
+def test_a_list_of_very_many_paths(kind: str, tmp_path: Path) -> None:
+    said = refusal(tmp_path, f"name: x\nsource: {{kind: {kind}, paths: [{'a, ' * 10_001}]}}")
+    assert said == "job.yaml: source.paths: too long a list; name many files by a pattern, as in crawl/*.warc.gz"
+
+
 def test_a_number_of_many_digits(tmp_path: Path) -> None:
     assert refusal(tmp_path, f"{GOOD}x: {'9' * 5000}").startswith("job.yaml:3: not valid YAML: Exceeds the limit")
 
@@ -166,6 +174,19 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
         ("stages: [datatrove]", "stages[0].block: missing"),
         ("stages: [{token_count: {tokenizer: 5}}]", "stages[0].tokenizer: not text; write it in quotes (it is 5)"),
         ("stages: [pii, extract_html]", "stages[1]: extract_html makes the text that pii needs; put it before pii"),
+        ("stages: [pii, {langage: {enabled: false}}]", "stages[1]: langage is no stage; did you mean language?"),
+        ("stages: [pii, {language: {enabled: false, minscore: 1}}]",
+         "stages[1].minscore: unknown; did you mean min_score?"),
+        ("stages: [pii, {language: {enabled: false, min_score: 65}}]",
+         "stages[1].min_score: input should be less than or equal to 1 (it is 65)"),
+        ("stages: [pii, {refetch: {enabled: false, contct: a@b.example}}]",
+         "stages[1].contct: unknown; did you mean contact?"),
+        ("stages: [{language: {enabled: maybe}}]", "stages[0].enabled: neither true nor false (it is 'maybe')"),
+        ("stages: [{language: {enabled: false}}]", "every stage is left out"),
+        ("stages: [extract_html, extract_pdf, {refetch: {contact: a@b.example}}]",
+         "stages[2]: refetch is for payloads, which extract_pdf has read; put it before extract_pdf"),
+        ("stages: [extract_html, dedup_payload]",
+         "stages[1]: dedup_payload is for payloads, which extract_html has read; put it before extract_html"),
         ("stages: [language, pii, language]",
          "stages[2]: language stands here twice for the same records; write `only:` at both"),
         ("stages: [language, {language: {only: pdf}}]",
@@ -174,6 +195,8 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_recipes(recipe: str, said: str, tmp_path: Path) -> None:
     assert refusal(tmp_path, GOOD, recipe) == f"r.yaml: {said}"
+    if recipe:
+        assert refusal(tmp_path, f"{GOOD}recipe: {{{recipe.replace(chr(10), ', ')}}}") == f"recipe: {said}"
 
 
 def test_a_recipe_that_is_no_yaml_names_itself(tmp_path: Path) -> None:
@@ -193,6 +216,9 @@ def test_a_recipe_that_is_no_yaml_names_itself(tmp_path: Path) -> None:
         ("recipe: extract-only\noverride: {pii: {}}",
          "override.pii: the recipe has no such stage; known: extract_html, language, token_count"),
         ("override: {language: {minscore: 0.5}}", "override.language.minscore: unknown; did you mean min_score?"),
+        ("recipe: finepdfs\noverride: {refetch: {enabled: true}}", "override.refetch.contact: missing"),
+        ("recipe: finepdfs\noverride: {refetch: {contact: a@b.example}}",
+         "override.refetch: the recipe leaves this stage out; write enabled: true as well"),
         ("override: {language: {min_score: 65}}",
          "override.language.min_score: input should be less than or equal to 1 (it is 65)"),
         ("override: {token_count: {kind: x}}",
@@ -227,6 +253,44 @@ def test_an_empty_override_overrides_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("recipe", shipped_recipes())
 def test_shipped_recipes_are_right(recipe: str, tmp_path: Path) -> None:
     assert load_stages(job(f"{GOOD}recipe: {recipe}", tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize("recipe", ["fineweb", "recipes/my.yaml", {"stages": ["pii", "token_count"]}])
+def test_a_job_that_holds_its_recipe_means_the_same(recipe: object, tmp_path: Path) -> None:
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/my.yaml").write_text(
+        "description: mine\n"
+        "stages: [extract_html, language: {keep: [en]}, gopher_quality: {mean_word_length: [3, .inf]}, token_count: ]"
+    )
+    written = {"name": "x", "source": {"kind": "warc", "paths": ["../a.warc"]}, "recipe": recipe}
+    if not isinstance(recipe, dict):
+        written["override"] = {"language": {"min_score": 0.7}}
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(written))
+    sent = json.loads(json.dumps(self_contained(tmp_path / "job.yaml")))
+    assert sent["source"] == written["source"], "other paths are the service's"
+    assert isinstance(sent["recipe"], dict) == (recipe != "fineweb")
+    here = load_stages(load_job(tmp_path / "job.yaml"), tmp_path)
+    there = load_stages(parse_job(sent, "sent"), Path("/nowhere"))
+    assert there == here
+    assert [stage.model_fields_set for stage in there] == [stage.model_fields_set for stage in here]
+
+
+@pytest.mark.parametrize(
+    ("job", "recipe", "said"),
+    [
+        (GOOD + "recipe: none.yaml", "", f"recipe none.yaml: {NO_RECIPE}"),
+        (GOOD + "recipe: my.yaml", "stages: [langage]",
+         "my.yaml: stages[0]: langage is no stage; did you mean language?"),
+        (GOOD + "recipe: my.yaml", "stages: [pii]\ndescription: 2026-01-01", "job.yaml: holds what JSON cannot (Object"
+         " of type date is not JSON serializable); write it in quotes"),
+    ],
+)  # fmt: skip
+def test_a_job_that_cannot_be_sent(job: str, recipe: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text(recipe)
+    (tmp_path / "job.yaml").write_text(job)
+    with pytest.raises(JobError) as raised:
+        self_contained(tmp_path / "job.yaml")
+    assert str(raised.value).replace(f"{tmp_path}/", "") == said
 
 
 def test_an_override_changes_the_fields_it_names_of_every_stage_of_that_name(tmp_path: Path) -> None:
