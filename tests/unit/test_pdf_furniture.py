@@ -127,15 +127,47 @@ def test_a_watermark_goes() -> None:
     assert taken(book(5, lambda page, n: page.text(100, 500, "DRAFT", size=80))) == [["DRAFT"]] * 5
 
 
-def test_line_numbers_go_and_a_numbered_list_stays() -> None:
-    def numbered(page: Drawn, n: int) -> None:
-        for line in range(20):
-            page.text(40, 120 + 30 * line, str(n * 20 + line + 1))
+def line_numbers_of(drawn: Drawn) -> list[list[str]]:
+    pages = pages_of(drawn)
+    taken = line_numbers(pages)
+    return [["".join(span.text for span in line.spans) for line in page.lines if id(line) in taken] for page in pages]
 
-    drawn = book(3, numbered)
-    assert taken(drawn) == [[str(n * 20 + line + 1) for line in range(20)] for n in range(3)]
-    listed = book(3, lambda page, n: [page.text(320, 120 + 30 * i, f"{i + 1}. item") for i in range(20)])
-    assert taken(listed) == [[]] * 3
+
+SENTENCE = "The mill by the brook was built of oak and slate,\nwith stones that the weir had held for a hundred years\n"
+
+
+@pytest.mark.parametrize("step", [1, 5])
+@pytest.mark.parametrize("anew", [True, False])
+def test_line_numbers_go(step: int, anew: bool) -> None:
+    drawn, expected = Drawn(), list[list[str]]()
+    for n in range(3):
+        page = drawn.page() if n else drawn
+        page.lines(72, 120, SENTENCE * 24, 11)
+        first = 1 if anew else 48 * n + 1
+        expected.append([])
+        for line in range(48):
+            if (first + line) % step == 0:
+                page.text(40, 120 + 13.2 * line, str(first + line))
+                expected[-1].append(str(first + line))
+    assert line_numbers_of(drawn) == expected
+
+
+@pytest.mark.parametrize(
+    "row, pitch",
+    [
+        ("Which of the stones was laid first?", 30),  # questions of one row
+        ("The mill by the brook was built of oak\nwith stones that the weir had held.", 30),  # verses
+        ("wheel", 13.2),
+        ("Stones of slate for the mill by the brook", 13.2),  # titles
+    ],
+)
+def test_numbers_of_what_is_no_line_stay(row: str, pitch: float) -> None:
+    drawn = Drawn()
+    for n in range(3):
+        page = drawn.page() if n else drawn
+        for i in range(20):
+            page.text(40, 120 + pitch * i, str(n * 20 + i + 1)).lines(72, 120 + pitch * i, row)
+    assert line_numbers_of(drawn) == [[]] * 3
 
 
 def test_twenty_thousand_numbers_are_looked_at_in_time() -> None:
