@@ -267,3 +267,26 @@ def test_an_item_goes_on_below_its_text_also_with_a_capital() -> None:
         "- The award of the year went to Mary Sue Deffily and the Search Program Team",
         "- The finalist was Jessica",
     ]
+
+
+def test_rows_of_words_with_a_gap_in_common_stay_rows() -> None:
+    rows = [("Wheel", "oak", "made by Brown"), ("Stones", "slate", "cut by Smith"), ("Axle", "iron", "forged by Jones")]
+    page = Drawn().lines(72, 100, BODY)
+    for number, row in enumerate(rows):
+        for column, cell in enumerate(row):
+            page.text(72 + 90 * column, 160 + 13.2 * number, cell)
+    page.lines(72, 220, BODY)
+    assert paragraphs_of(page) == [FLOWED, "\n".join(map(" ".join, rows)), FLOWED]
+
+
+def test_items_with_a_gap_behind_their_number_are_items() -> None:
+    page = Drawn()
+    for number, wood in enumerate(("oak", "elm", "ash"), 1):
+        page.text(72, 100 + 13.2 * number, f"{number}.").text(106, 100 + 13.2 * number, wood)
+    assert paragraphs_of(page) == ["1. oak", "2. elm", "3. ash"]
+
+
+def test_two_lines_with_a_gap_are_a_paragraph() -> None:
+    page = Drawn().text(72, 100, "The mill").text(150, 100, "stands where the brook leaves")
+    page.text(72, 113.2, "the wood,").text(150, 113.2, "and turns a wheel of oak.")
+    assert paragraphs_of(page) == ["The mill stands where the brook leaves the wood, and turns a wheel of oak."]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from stages.extract.pdf.bidi import with_brackets_turned
 from stages.extract.pdf.content import Box, Line, Span
@@ -18,6 +19,8 @@ SPACE_GAP = 0.25
 SAME_ROW = 0.5
 """Share of the lower piece's height that two pieces of one row have in common; a superscript has more, the next line
 less."""
+WIDE_GAP = 1.5
+"""Of the row's size: white that is wider shows columns; between the words of justified lines there is less."""
 RAISED = 0.12
 """Of the row's size: a smaller span whose baseline is that much above the row's is a superscript."""
 SMALLER = 0.85
@@ -55,6 +58,8 @@ class Row:
     bold: bool
     mono: bool
     rtl: bool = False
+    gaps: tuple[tuple[float, float], ...] = ()
+    """Where it is open from x to x, wide enough to show columns."""
 
 
 def turn(line: Line, turned: int) -> Line:
@@ -132,7 +137,15 @@ def make_row(pieces: Sequence[Line]) -> Row | None:
     inked = sum(len(span.text) for span in spans)
     bold = sum(len(span.text) for span in spans if span.bold) * 10 >= inked * 8
     mono = sum(len(span.text) for span in spans if span.mono) * 10 >= inked * 8
-    return Row(text, box, baseline, size, bold, mono, rtl)
+    return Row(text, box, baseline, size, bold, mono, rtl, _gaps(spans, size))
+
+
+def _gaps(spans: Sequence[Span], size: float) -> tuple[tuple[float, float], ...]:
+    """The white between spans, which are in the order of reading."""
+    if len(spans) < 2:
+        return ()
+    between = ((min(a.box.x1, b.box.x1), max(a.box.x0, b.box.x0)) for a, b in pairwise(spans))
+    return tuple((start, end) for start, end in between if end - start > WIDE_GAP * size)
 
 
 def join(before: str, after: str) -> str:

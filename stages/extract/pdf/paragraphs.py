@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from statistics import median
 
@@ -27,6 +27,10 @@ DEEPEST_INDENT = 5.0
 """Of the size: what is set in by more is no first line but another column."""
 HALF_EMPTY = 0.45
 """Of the region's width: a line without a full stop ends a paragraph only where as much is left of it."""
+WIDEST_MARK = 3.0
+"""Of the size: the widest bullet or number of an item."""
+LEAST_PARTED = 3
+"""Rows with a gap in common that stay rows: what no table was made of, labels and values, a letterhead."""
 MOST_ROWS = 500
 """Lines of a paragraph, code too; longer ones are parted, as joining takes time by the square."""
 HEADING_CHARACTERS = 200
@@ -119,13 +123,62 @@ class _Run:
 
 def _blocks_of_run(run: list[Row], body: float) -> list[Block]:
     measures = _Run(run)
-    groups = [[run[0]]]
-    for i in range(1, len(run)):
-        after = run[i + 1] if i + 1 < len(run) else None
-        if _parts(groups[-1], run[i], after, measures):
-            groups.append([])
-        groups[-1].append(run[i])
-    return [_block(group, measures, body) for group in groups]
+    blocks: list[Block] = []
+    for parted, rows in _parted(run):
+        if parted:
+            blocks.append(_rows_block(rows))
+            continue
+        groups = [[rows[0]]]
+        for i in range(1, len(rows)):
+            after = rows[i + 1] if i + 1 < len(rows) else None
+            if _parts(groups[-1], rows[i], after, measures):
+                groups.append([])
+            groups[-1].append(rows[i])
+        blocks += [_block(group, measures, body) for group in groups]
+    return blocks
+
+
+def _parted(run: Sequence[Row]) -> Iterator[tuple[bool, list[Row]]]:
+    """The run in pieces: rows that stay rows, as they have a gap in common, and the others."""
+    together: list[list[Row]] = [[run[0]]]
+    for above, row in pairwise(run):
+        if _share_a_gap(above, row) and not _same_baseline(above, row):
+            together[-1].append(row)
+        else:
+            together.append([row])
+    others: list[Row] = []
+    for rows in together:
+        if len(rows) < LEAST_PARTED:
+            others += rows
+            continue
+        if others:
+            yield False, others
+        yield True, rows
+        others = []
+    if others:
+        yield False, others
+
+
+def _share_a_gap(one: Row, other: Row) -> bool:
+    width = max(one.size, other.size)
+    return any(min(b, d) - max(a, c) > width for a, b in _open(one) for c, d in _open(other))
+
+
+def _open(row: Row) -> tuple[tuple[float, float], ...]:
+    """The gaps that may be between columns: not those within code, nor the one behind an item's bullet or number."""
+    if not row.gaps or row.mono:
+        return ()
+    if not _BULLET.match(row.text) and not _NUMBERED.match(row.text):
+        return row.gaps
+    mark = WIDEST_MARK * row.size
+    return tuple((a, b) for a, b in row.gaps if a > row.box.x0 + mark and b < row.box.x1 - mark)
+
+
+def _rows_block(rows: Sequence[Row]) -> Block:
+    box = rows[0].box
+    for row in rows[1:]:
+        box = box.union(row.box)
+    return Block("table", "\n".join(row.text for row in rows), box)
 
 
 def _parts(group: list[Row], row: Row, after: Row | None, run: _Run) -> bool:
