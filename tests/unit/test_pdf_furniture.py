@@ -47,6 +47,12 @@ def test_heads_that_change_with_the_chapter_go_by_their_place() -> None:
     assert taken(book(18, lambda page, n: page.text(72, 50, chapters[n]))) == [[each] for each in chapters]
 
 
+def test_a_line_of_text_stays_where_only_the_pages_opposite_have_heads() -> None:
+    words = ("oak", "elm", "ash", "slate", "iron", "reed", "lime", "clay", "straw", "sand")
+    drawn = book(10, lambda page, n: page.text(72, 50, f"Of mills of {words[n]}" if n % 2 else "A Treatise of Mills"))
+    assert taken(drawn) == [[] if n % 2 else ["A Treatise of Mills"] for n in range(10)]
+
+
 def test_the_titles_of_slides_stay_though_they_come_back() -> None:
     titles = [f"Of {name}" for name in ("Water", "Weirs", "Wheels", "Stones", "Oak", "Iron") for _ in range(3)]
     assert taken(book(18, lambda page, n: page.text(72, 60, titles[n], size=18))) == [[]] * 18

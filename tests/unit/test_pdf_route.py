@@ -138,6 +138,7 @@ RANDOM = random.Random(4)
         "".join(RANDOM.choice("ACGT") for _ in range(600)),
         "for (size_t i = 0; i < len; ++i) { if (buf[i] == '\\n') { ptr = strchr(str, \"x\"); } else return -1; }\n" * 5,
         "\u2022\n" * 80,
+        "\n".join(f"{RANDOM.randbytes(20).hex()}  mill-{n}.tar.gz" for n in range(40)),
     ],
 )
 def test_legible(text: str) -> None:

@@ -172,8 +172,8 @@ def _counts(members: Sequence[int], pieces: Sequence[_Piece]) -> bool:
 
 Rows = dict[tuple[int, bool, int], list[int]]
 """Indices of the pieces of a row, by page, edge (True: top) and rank."""
-Slots = dict[bool, list[tuple[float, float]]]
-"""Heights where heads are, and their sizes, at the top (True) and at the bottom."""
+Slots = dict[tuple[bool, int], list[tuple[float, float]]]
+"""Heights where heads are, and their sizes, at the top (True) or at the bottom of even (0) or odd (1) pages."""
 
 
 def _at_the_edge(pieces: Sequence[_Piece], pages: int, largest: float) -> set[int]:
@@ -214,7 +214,7 @@ def _size(row: Sequence[int], pieces: Sequence[_Piece]) -> float:
 
 def _slots(heads: Sequence[Sequence[int]], pieces: Sequence[_Piece], pages: int) -> Slots:
     """Where enough pages have a recurring row."""
-    slots: Slots = {True: [], False: []}
+    slots: Slots = defaultdict(list)
     for top in (True, False):
         ordered = sorted((row for row in heads if pieces[row[0]].top == top), key=lambda row: (pieces[row[0]].y, row))
         start = 0
@@ -223,17 +223,19 @@ def _slots(heads: Sequence[Sequence[int]], pieces: Sequence[_Piece], pages: int)
             if end < len(ordered) and pieces[ordered[end][0]].y - first <= SAME_PLACE:
                 continue
             cluster = ordered[start:end]
-            if _fills_a_slot({pieces[row[0]].page for row in cluster}, pages):
+            on = {pieces[row[0]].page for row in cluster}
+            for parity in _filled(on, pages):
                 height = median(pieces[row[0]].y for row in cluster)
-                slots[top].append((height, median(_size(row, pieces) for row in cluster)))
+                slots[top, parity].append((height, median(_size(row, pieces) for row in cluster)))
             start = end
     return slots
 
 
-def _fills_a_slot(on: set[int], pages: int) -> bool:
+def _filled(on: set[int], pages: int) -> list[int]:
+    """The parities of which enough pages are among `on`."""
     odd = sum(page % 2 for page in on)
-    share = max(odd / max(1, pages // 2), (len(on) - odd) / ((pages + 1) // 2))
-    return len(on) >= 3 and share >= SLOT_SHARE
+    shares = (len(on) - odd) / ((pages + 1) // 2), odd / max(1, pages // 2)
+    return [parity for parity, share in enumerate(shares) if len(on) >= 3 and share >= SLOT_SHARE]
 
 
 def _in_slot(row: Sequence[int], pieces: Sequence[_Piece], slots: Slots) -> bool:
@@ -244,7 +246,7 @@ def _in_slot(row: Sequence[int], pieces: Sequence[_Piece], slots: Slots) -> bool
     size = _size(row, pieces)
     return any(
         abs(first.y - y) <= SAME_PLACE / 2 and usual / SAME_SIZE <= size <= SAME_SIZE * usual
-        for y, usual in slots[first.top]
+        for y, usual in slots.get((first.top, first.page % 2), ())
     )
 
 
