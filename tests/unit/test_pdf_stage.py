@@ -92,6 +92,14 @@ def test_too_many_pages(caged: Cage) -> None:
     assert extract(caged, document.bytes()) == Refusal("too_many_pages", 21, 20)
 
 
+def test_too_many_pages_for_ocr() -> None:
+    drawn = Drawn().image(0, 0, 595, 842).page().image(0, 0, 595, 842).page().text(72, 100, "Some text.")
+    stage = ExtractPdf(ocr={"endpoint": "http://127.0.0.1:9", "model": "nobody"}, max_ocr_pages=1)
+    refusal = stage.process(drawn.bytes(), {})
+    assert isinstance(refusal, Refusal)
+    assert (refusal.reason, refusal.value, refusal.threshold) == ("too_many_ocr_pages", 2, 1)
+
+
 def test_too_much_text(caged: Cage) -> None:
     drawn = Drawn().text(72, 100, "A form that is drawn again and again.").page().text(72, 100, "And once more.")
     refusal = ExtractPdf(max_text_chars=10).process(drawn.bytes(), {})

@@ -80,7 +80,10 @@ class _Reader:
             if characters > most:
                 return Refusal("too_much_text", value=characters, threshold=most, detail=f"{len(leaves)} pages")
         spent = time.process_time() - self._start
-        self._recognise(leaves)
+        wanted = [number for number, leaf in enumerate(leaves) if leaf.routed.route == "ocr"]
+        if self._backend is not None and len(wanted) > self._stage.max_ocr_pages:
+            return Refusal("too_many_ocr_pages", value=len(wanted), threshold=self._stage.max_ocr_pages)
+        self._recognise(leaves, wanted)
         self._stage.limit_cpu(self._stage.cpu_seconds - spent)
         pages, furniture = without_furniture([leaf.page for leaf in leaves])
         blocks = [self._laid_out(leaf, page) for leaf, page in zip(leaves, pages)]
@@ -133,9 +136,8 @@ class _Reader:
             return Refusal("no_text", value=0, threshold=1, detail=f"{len(leaves)} pages")
         return None
 
-    def _recognise(self, leaves: Sequence[_Leaf]) -> None:
-        """Have the pages read that need OCR."""
-        wanted = [number for number, leaf in enumerate(leaves) if leaf.routed.route == "ocr"]
+    def _recognise(self, leaves: Sequence[_Leaf], wanted: Sequence[int]) -> None:
+        """Have those pages read that need OCR."""
         if self._backend is None:
             for number in wanted:
                 leaves[number].unread = Unread("needs_ocr", leaves[number].routed.reason)

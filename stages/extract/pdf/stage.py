@@ -38,6 +38,8 @@ class ExtractPdf(IsolatedStage):
     max_pages: PositiveInt = 2_000
     max_text_chars: PositiveInt = 20_000_000
     """Of a document: a form that is drawn again and again makes much text of a small file."""
+    max_ocr_pages: PositiveInt = 1_000
+    """Of a document, where somebody does OCR: each may take `page_cpu_seconds`."""
     cpu_seconds: PositiveInt = 240
     """Of a document, without OCR and model."""
     page_cpu_seconds: PositiveInt = 30
@@ -47,7 +49,7 @@ class ExtractPdf(IsolatedStage):
     requires: ClassVar[tuple[str, ...]] = ("pymupdf",)
     reasons: ClassVar[tuple[str, ...]] = (
         *("http_error_status", "empty_payload", "not_a_pdf", "corrupt", "encrypted", "no_pages", "too_many_pages"),
-        *("too_much_text", "no_text", "needs_ocr", *sorted(JUDGEMENTS)),
+        *("too_much_text", "too_many_ocr_pages", "no_text", "needs_ocr", *sorted(JUDGEMENTS)),
     )
     signals: ClassVar[pa.DataType | None] = pa.struct(
         [
