@@ -18,7 +18,10 @@ _OCTETS = re.compile(r"[\x80-\xff]")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where one GET goes. Fragments are gone, a default port is not written, nothing else is changed."""
+    """Where one GET goes. Fragments and dot segments are gone, a default port is not written, nothing else is changed.
+
+    So robots.txt is matched against the path that the server will see, or would make of what it sees.
+    """
 
     scheme: str
     host: str
@@ -39,7 +42,7 @@ class Address:
             return None
         if parts.scheme not in PORTS or not host or "@" in parts.netloc or port == 0:
             return None
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        target = _without_dots(parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         target = _UNSENDABLE.sub(lambda found: "".join(f"%{byte:02X}" for byte in _utf8(found[0])), target)
         found = cls(parts.scheme, host, port or PORTS[parts.scheme], target)
         return found if len(found.url) <= MAX_URL else None
@@ -82,6 +85,20 @@ class Address:
 def host_key(host: str) -> int:
     """64 bits of a host's name."""
     return _digest(host)
+
+
+def _without_dots(path: str) -> str:
+    """A path that begins with a slash, without dot segments (RFC 3986, 5.2.4), also those written `%2e` (6.2.2.2)."""
+    kept: list[str] = []
+    for segment in path.split("/")[1:]:
+        plain = segment.lower().replace("%2e", ".")
+        if plain == "..":
+            del kept[-1:]
+        elif plain != ".":
+            kept.append(segment)
+    if plain in (".", ".."):
+        kept.append("")  # what is left is a folder
+    return "/" + "/".join(kept)
 
 
 def _utf8(text: str) -> bytes:

@@ -118,6 +118,13 @@ def test_what_a_robots_txt_says(pages: Mapping[str, Behaviour], allowed: str, re
     assert {each.agent for each in origin.log} == {"crawlmill/9"}
 
 
+def test_rules_are_for_the_path_that_is_asked_whatever_dots_it_was_written_with() -> None:
+    with Origin({"*": body(), "/robots.txt": robots("User-agent: *\nDisallow: /no\nDisallow: /x/")}) as origin:
+        urls = [origin.url(path) for path in ("/yes/../no/a", "/yes/%2E%2e/no/b", "/./no/c", "/x/../yes", "/no/%2e./d")]
+        assert visit(urls, [origin]).reasons == ["disallowed"] * 3 + [None] * 2
+    assert [each.path for each in origin.log] == ["/robots.txt", "/yes", "/d"]
+
+
 @pytest.mark.parametrize(
     ("behaviour", "reason", "asked"),
     [
