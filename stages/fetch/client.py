@@ -28,6 +28,8 @@ from stages.read.http import read_message
 IN_MEMORY = 2**20
 """Bytes of a body that is still coming; what is beyond goes to a file, since many come at once."""
 _MAX_HEADER = 2**10
+_MOST_PACKED = 2
+"""Times what is wanted of a body, so that enough comes of one that its encoding did not make smaller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +103,10 @@ class Client:
                 return Answer(response.status, head)
             body: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
             try:
-                size, sha256 = await _receive(response, head, body, most, whole)
-                if head.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+                encoded = head.get("content-encoding", "identity").strip().lower() not in ("", "identity")
+                taken = _MOST_PACKED * most if encoded and not whole else most
+                size, sha256 = await _receive(response, head, body, taken, whole)
+                if encoded:
                     size, sha256 = _decode(head["content-encoding"], body, most, whole)
                 body.seek(0)
             except BaseException:
@@ -136,10 +140,10 @@ async def _receive(
 
 
 def _decode(encoding: str, body: IO[bytes], most: int, whole: bool) -> tuple[int, str]:
-    """Undo, within bounds, an encoding that nobody asked for."""
+    """Undo, within bounds, an encoding that nobody asked for; without `whole` as far as `most`."""
     body.seek(0)
     block = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\n\r\n".encode("latin-1") + body.read()
-    message = read_message(block, most, _MAX_HEADER)
+    message = read_message(block, most, _MAX_HEADER, whole=whole)
     if message.fault is not None:
         raise Fault("too_large" if message.fault == "payload_too_large" else "undecodable_body")
     with _keeping():

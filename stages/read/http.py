@@ -53,15 +53,15 @@ class Body:
     """Shorter than the length that the server declared."""
 
 
-def read_message(block: bytes, max_payload: int, max_header: int) -> Body:
+def read_message(block: bytes, max_payload: int, max_header: int, *, whole: bool = True) -> Body:
     """The message in a record's block; a block without a status line is all payload.
 
     `fault` is "payload_too_large" or "undecodable_payload", and the payload empty then. A compressed body that is cut
-    off gives what it has, as in browsers.
+    off gives what it has, as in browsers. Without `whole` a payload that is too large is cut at `max_payload` instead.
     """
     head = STATUS.match(block)
     if head is None:
-        return _limited(Body(block), max_payload)
+        return _limited(Body(block), max_payload, whole)
     start, end = _body_start(block, max_header)
     fields = parse_fields(block[:end])
     content_type = fields.get("content-type", [""])[-1]  # of several the last counts: WHATWG Fetch section 3.5
@@ -76,8 +76,8 @@ def read_message(block: bytes, max_payload: int, max_header: int) -> Body:
     if len(codings) > MAX_CODINGS:
         return replace(body, payload=b"", fault="undecodable_payload")
     for coding in reversed(codings):
-        body = _undo(coding, body, max_payload)
-    return _limited(body, max_payload)
+        body = _undo(coding, body, max_payload, whole)
+    return _limited(body, max_payload, whole)
 
 
 def join_chunks(data: bytes) -> bytes:
@@ -127,7 +127,7 @@ def _tokens(fields: dict[str, list[str]], name: str) -> list[str]:
     return [token.strip().lower() for value in fields.get(name, []) for token in value.split(",")]
 
 
-def _undo(coding: str, body: Body, max_payload: int) -> Body:
+def _undo(coding: str, body: Body, max_payload: int, whole: bool) -> Body:
     magic, unpack = CODINGS[coding]
     if body.fault or not body.payload.startswith(magic):
         return body
@@ -137,13 +137,17 @@ def _undo(coding: str, body: Body, max_payload: int) -> Body:
             pieces.append(piece)
             size += len(piece)
             if size > max_payload:
-                return replace(body, payload=b"", fault="payload_too_large")
+                break
     except Undecodable:
         if not magic and not BINARY.search(body.payload, 0, 256):
             return body  # readable text was never compressed, whatever the header says
         return replace(body, payload=b"", fault="undecodable_payload")
-    return replace(body, payload=b"".join(pieces))
+    return _limited(replace(body, payload=b"".join(pieces)), max_payload, whole)
 
 
-def _limited(body: Body, max_payload: int) -> Body:
-    return replace(body, payload=b"", fault="payload_too_large") if len(body.payload) > max_payload else body
+def _limited(body: Body, max_payload: int, whole: bool) -> Body:
+    if len(body.payload) <= max_payload:
+        return body
+    if not whole:
+        return replace(body, payload=body.payload[:max_payload])
+    return replace(body, payload=b"", fault="payload_too_large")

@@ -7,10 +7,13 @@ import gzip
 import hashlib
 import ssl
 import time
+import tracemalloc
+import zlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import brotli
 import pytest
 import trustme
 from origin import PDF, Behaviour, Handler, Origin, body, redirect, status
@@ -132,6 +135,46 @@ def test_an_encoding_that_nobody_asked_for() -> None:
 def test_of_some_files_the_beginning_will_do(behaviour: Behaviour) -> None:
     with Origin({"/": behaviour}) as origin:
         assert get(origin, whole=False)[1] == b"x" * BOUND
+
+
+LINES = b"".join(b"Disallow: /%d\n" % n for n in range(100_000))
+"""More than BOUND packed, too, where the packing is one that makes nothing smaller."""
+
+
+def packed(content: bytes, encoding: str = "gzip") -> Behaviour:
+    return status(200, {"Content-Encoding": encoding}, content)
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        packed(gzip.compress(LINES)),
+        packed(gzip.compress(LINES, 0)),
+        packed(zlib.compress(LINES, 0), "deflate"),
+        packed(brotli.compress(LINES), "br"),
+        packed(gzip.compress(gzip.compress(LINES)), "gzip, gzip"),
+        packed(gzip.compress(LINES[: 2 * BOUND]) + b"\xff" * 90),
+        packed(LINES, "utf-8"),
+    ],
+    ids=["gzip", "stored", "deflate", "brotli", "twice", "and more", "none"],
+)
+def test_of_packed_files_the_beginning_will_do_too(behaviour: Behaviour) -> None:
+    with Origin({"/": behaviour}) as origin:
+        answer, content = get(origin, whole=False)
+    assert content == LINES[:BOUND]
+    assert (answer.size, answer.sha256) == (BOUND, hashlib.sha256(content).hexdigest())
+
+
+def test_a_bomb_costs_no_more_memory_than_one_bite() -> None:
+    """512 MiB of zeros, of which one call to a decoder gives some 17 MB."""
+    bomb = packed(gzip.compress(bytes(2**29)))
+    with Origin({"/": bomb}) as origin:
+        tracemalloc.start()
+        try:
+            assert get(origin, whole=False)[0].size == BOUND
+            assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
+        finally:
+            tracemalloc.stop()
 
 
 def test_nobody_listens() -> None:

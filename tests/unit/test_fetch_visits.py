@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -82,6 +83,10 @@ def slow(handler: Handler) -> None:
     handler.server.origin.closed.wait(3)
 
 
+def gzipped(text: str) -> Behaviour:
+    return status(200, {"Content-Encoding": "gzip"}, gzip.compress(text.encode()))
+
+
 OURS = "User-agent: *\nDisallow: /\n\nUser-agent: Crawlmill\nDisallow: /no\n"
 CHAIN = {f"/{n}": redirect(f"/{n + 1}") for n in range(1, 9)}
 
@@ -101,6 +106,7 @@ CHAIN = {f"/{n}": redirect(f"/{n + 1}") for n in range(1, 9)}
         ({"/robots.txt": robots("User-agent: crawlmill/1.0\nDisallow: /no")}, "/yes", "/no"),
         ({"/robots.txt": robots(OURS + "# " + "x" * 200 * 2**10 + "\nDisallow: /late\n")}, "/yes", "/late"),
         ({"/robots.txt": robots("User-agent: *\nDisallow: /no\n" + "#" * MOST + "\nDisallow: /\n")}, "/yes", "/no"),
+        ({"/robots.txt": gzipped("User-agent: *\nDisallow: /no\n" + "#" * MOST + "\nDisallow: /\n")}, "/yes", "/no"),
         ({"/robots.txt": robots(bytes(range(256)) * 8 + b"\nUser-agent: *\nDisallow: /no\n")}, "/yes", "/no"),
         ({"/robots.txt": robots("<html><body>Disallow: /</body></html>")}, "/no", ""),
         ({"/robots.txt": redirect("/4"), "/9": robots("User-agent: *\nDisallow: /no"), **CHAIN}, "/no", ""),
