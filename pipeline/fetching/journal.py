@@ -1,5 +1,8 @@
 """What came of every URL that was asked, kept as it comes, so that nobody is asked twice though the run be killed.
 
+So is what makes a host one to be left in peace, for a while or for good: it holds for later rounds, and for a run that
+goes on. It decides what is asked, never what stored visits come to.
+
 Hosts are dealt into `BINS` by their key, for good: a bin is what one task works on, and its journal is what that task
 reads and writes. A journal is chunks: a file of bodies under `fetch/` and, written after it and atomically, a file
 under `.work/fetch/` that names it and has a row for each visit. That a chunk has its rows is what "stored" means; a
@@ -35,12 +38,12 @@ VISITS = pa.schema(
     [
         pa.field("key", pa.uint64()),  # of the host
         pa.field("check", pa.uint64()),  # of the URL
-        pa.field("url", pa.string()),  # of a robots.txt, its origin
-        pa.field("what", pa.string()),  # page | robots
+        pa.field("url", pa.string()),  # of a robots.txt, its origin; of a host, its name
+        pa.field("what", pa.string()),  # page | robots | host
         pa.field("round", pa.int32()),
         pa.field("attempts", pa.int32()),  # requests made
         pa.field("status", pa.int32()),
-        pa.field("reason", pa.string()),  # stages.fetch.faults.REASONS; null: a body, or a redirect
+        pa.field("reason", pa.string()),  # stages.fetch.faults.REASONS; null: a body, a redirect, a host that rests
         pa.field("location", pa.string()),
         pa.field("robots", pa.string()),  # the verdict
         pa.field("rules", pa.large_string()),  # of a robots.txt
@@ -51,9 +54,9 @@ VISITS = pa.schema(
         pa.field("sha256", pa.string()),
         pa.field("kind_differs", pa.bool_()),  # fetched, and no PDF
         pa.field("truncated", pa.string()),  # what the PDF's own structure says
-        pa.field("seconds", pa.float64()),
+        pa.field("seconds", pa.float64()),  # of a host: its rest from fetched_time on
         pa.field("fetched_at", pa.string()),
-        pa.field("fetched_time", pa.float64()),  # of a robots.txt: seconds since 1970
+        pa.field("fetched_time", pa.float64()),  # of a robots.txt and a host: seconds since 1970
         pa.field("body_file", pa.string()),
         pa.field("body_offset", pa.int64()),
         pa.field("body_length", pa.int64()),

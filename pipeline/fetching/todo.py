@@ -60,18 +60,28 @@ class Known:
     """By host's key."""
     in_round: int
     """Requests of this round."""
+    rests: dict[int, float]
+    """Until when a host is left in peace, in seconds since 1970, by its key."""
+    closed: dict[int, str]
+    """Why a host is not asked any more, by its key."""
 
 
 def known_to(store: Store, task: FetchTask) -> Known:
     """What the journal of the task's bin says. Raises StoreError."""
-    known = Known(set(), {}, Counter(), 0)
-    names = ["key", "check", "url", "what", "round", "attempts", "status", "reason", "rules", "fetched_time"]
+    known = Known(set(), {}, Counter(), 0, {}, {})
+    names = ["key", "check", "url", "what", "round", "attempts", "status", "reason", "rules", "seconds", "fetched_time"]
     for table in read_visits(store, task.bin, names):
         for row in table.to_pylist():
             known.requests[row["key"]] += row["attempts"]
             known.in_round += row["attempts"] if row["round"] == task.round else 0
             if row["what"] == "page":
                 known.urls.add((row["key"], row["check"]))
+                continue
+            if row["what"] == "host":
+                until = row["fetched_time"] + row["seconds"]
+                known.rests[row["key"]] = max(until, known.rests.get(row["key"], until))
+                if row["reason"] is not None:
+                    known.closed[row["key"]] = row["reason"]
                 continue
             robots = Robots(row["url"], row["fetched_time"], row["rules"] or "", row["reason"], row["status"])
             of_host = known.robots.setdefault(row["key"], {})

@@ -1,14 +1,16 @@
 """A fetching task: asks for the URLs of one bin's hosts, many hosts at a time and each with its own manners.
 
-A host belongs to one bin, and of a round one task works on a bin: so what one `Gate` counts holds for the run. (What a
-robots.txt redirects to may be another bin's host. Such a request keeps this task's own gate of that host.) The delay
-and the concurrency of a host hold for all runs of a cluster, whose gates take turns (`Context.turns`). What came of
-each URL goes to the bin's journal before the next one of its host is asked.
+A host belongs to one bin, and of a round one task works on a bin: so what one `Gate` counts holds for the run, since
+that of the next round, or attempt, begins where it left off. (What a robots.txt redirects to may be another bin's host.
+Such a request keeps this task's own gate of that host.) The delay and the concurrency of a host hold for all runs of a
+cluster, whose gates take turns (`Context.turns`). What came of each URL goes to the bin's journal before the next one
+of its host is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -131,6 +133,7 @@ class _Work:
             gate_of=self._gate,
             robots=self._known.robots.pop(key, {}),
             note=self._note_robots,
+            note_trouble=self._note_trouble,
             attempts=stage.attempts,
             max_bytes=stage.max_bytes,
             robots_max_age=stage.robots_max_age,
@@ -190,10 +193,19 @@ class _Work:
             await asyncio.to_thread(self._journal.add, row)
         self._count.requests += requests
 
+    async def _note_trouble(self, gate: Gate) -> None:
+        """By the wall's clock, which the next process has, too."""
+        row = {"key": host_key(gate.host), "check": 0, "url": gate.host, "what": "host", "round": self._task.round}
+        row |= {"attempts": 0, "reason": gate.closed, "seconds": gate.rest, "fetched_time": time.time()}
+        async with self._writing:
+            await asyncio.to_thread(self._journal.add, row)
+
     def _gate(self, host: str) -> Gate:
         if host not in self._gates:
-            already = self._known.requests[host_key(host)]
-            self._gates[host] = Gate(host, self._desk.stage.manners, self._allowance, already, self._turns)
+            key, known = host_key(host), self._known
+            gate = Gate(host, self._desk.stage.manners, self._allowance, known.requests[key], self._turns)
+            gate.go_on(known.rests.get(key, 0.0) - time.time(), known.closed.get(key))
+            self._gates[host] = gate
         return self._gates[host]
 
     async def _close_old(self) -> None:

@@ -111,7 +111,7 @@ class Gate:
     def __init__(
         self, host: str, manners: Manners, allowance: Allowance, already: int = 0, turns: Turns | None = None
     ) -> None:
-        self._host, self._manners, self._allowance = host, manners, allowance
+        self.host, self._manners, self._allowance = host, manners, allowance
         self._turns = turns or Alone()
         self._asking: set[str] = set()
         self._places = asyncio.Semaphore(manners.at_once)
@@ -121,8 +121,22 @@ class Gate:
         self._resumes = 0.0
         self._since: float | None = None
         self._troubles = self._faults = 0
-        self._closed: str | None = None
+        self.closed: str | None = None
+        """The reason for which no request may go any more."""
         self.requests = already
+
+    @property
+    def rest(self) -> float:
+        """Seconds for which the host is still left in peace, after trouble."""
+        return max(0.0, self._resumes - asyncio.get_running_loop().time())
+
+    def go_on(self, rest: float, closed: str | None) -> None:
+        """Begin where an earlier gate of the host left off. rest: seconds, if any are left; of more than `longest_wait`
+        a clock must have gone wrong, since who asks for that is not asked again.
+        """
+        self.closed = closed
+        if rest > 0:
+            self._pause(min(rest, self._manners.longest_wait))
 
     def slow_down(self, delay: float | None) -> None:
         """Take a Crawl-delay into account."""
@@ -150,7 +164,7 @@ class Gate:
             finally:
                 if ticket in self._asking:
                     self._asking.remove(ticket)
-                    self._turns.leave(self._host, ticket, self._delay)
+                    self._turns.leave(self.host, ticket, self._delay)
 
     async def _wait(self, ticket: str) -> float:
         """Seconds until one may look again whether it is one's turn; 0 when it is."""
@@ -169,7 +183,7 @@ class Gate:
 
     async def _ask(self, ticket: str) -> tuple[bool, float]:
         self._asking.add(ticket)
-        return await self._turns.ask(self._host, ticket, self._manners.at_once, self._delay, LEASE_SECONDS)
+        return await self._turns.ask(self.host, ticket, self._manners.at_once, self._delay, LEASE_SECONDS)
 
     async def _renew(self, ticket: str) -> None:
         while True:
@@ -187,16 +201,19 @@ class Gate:
         self._troubles += 1
         self._faults += fault.status is None
         if fault.wait > self._manners.longest_wait:
-            self._closed = "host_refuses"
+            self.closed = "host_refuses"
         elif self._faults >= FAULTS_IN_A_ROW:
-            self._closed = "host_unreachable"
-        self._resumes = max(self._resumes, asyncio.get_running_loop().time() + wait)
-        self._turns.hold_off(self._host, wait)
+            self.closed = "host_unreachable"
+        self._pause(wait)
+
+    def _pause(self, seconds: float) -> None:
+        self._resumes = max(self._resumes, asyncio.get_running_loop().time() + seconds)
+        self._turns.hold_off(self.host, seconds)
 
     def _check(self, when: float) -> None:
         self._since = when if self._since is None else self._since
-        if self._closed is not None:
-            raise Fault(self._closed)
+        if self.closed is not None:
+            raise Fault(self.closed)
         if self.requests >= self._manners.requests:
             raise Fault("host_budget_spent")
         if when - self._since > self._manners.seconds:

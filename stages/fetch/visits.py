@@ -57,6 +57,8 @@ class Visitor:
     robots: dict[str, Robots]
     note: Callable[[Robots, int], Awaitable[None]]
     """Is told of each robots.txt that was read, and of the requests that it took."""
+    note_trouble: Callable[[Gate], Awaitable[None]]
+    """Is told of each gate whose host is to be left in peace, before that is waited for."""
     attempts: int
     max_bytes: int
     robots_max_age: float = MAX_AGE
@@ -121,6 +123,7 @@ class Visitor:
                 gate.went_well()
                 return answer, made
             gate.went_wrong(answer)
+            await self.note_trouble(gate)
             if made >= self.attempts:
                 return answer, made
 

@@ -34,6 +34,8 @@ class Trip:
     read: list[Robots]
     requests: int
     known: dict[str, Robots] = field(default_factory=dict)
+    troubles: list[tuple[str, float, str | None]] = field(default_factory=list)
+    """Host, rest and what closed it, as the visitor told."""
 
     @property
     def reasons(self) -> list[str | None]:
@@ -60,6 +62,7 @@ def visit(
         guard = Guard(allowed, resolve or here)
         client = Client("crawlmill/9", guard, tls or ssl.create_default_context(), Patience(1.0, 0.5, 1.0))
         allowance, gates, read = Allowance(budget), dict[str, Gate](), list[Robots]()
+        troubles: list[tuple[str, float, str | None]] = []
 
         def gate_of(host: str) -> Gate:
             return gates.setdefault(host, Gate(host, manners, allowance))
@@ -67,14 +70,17 @@ def visit(
         async def note(found: Robots, requests: int) -> None:
             read.append(found)
 
+        async def note_trouble(gate: Gate) -> None:
+            troubles.append((gate.host, gate.rest, gate.closed))
+
         files = dict(known or {})
-        visitor = Visitor(client, gate_of, files, note, attempts, 100_000)
+        visitor = Visitor(client, gate_of, files, note, note_trouble, attempts, 100_000)
         addresses = [Address.of(url) for url in urls]
         if together:
             visits = list(await asyncio.gather(*(visitor.visit(each) for each in addresses if each is not None)))
         else:
             visits = [await visitor.visit(each) for each in addresses if each is not None]
-        return Trip(visits, read, sum(gate.requests for gate in gates.values()), files)
+        return Trip(visits, read, sum(gate.requests for gate in gates.values()), files, troubles)
 
     return asyncio.run(trip())
 
@@ -274,6 +280,14 @@ def test_waits_grow() -> None:
     first, second, third = gaps(origin)[1:]
     assert 0.1 <= first < second < third
     assert third >= 0.4
+
+
+@pytest.mark.parametrize(("wait", "closed"), [(5, None), (86_400, "host_refuses")])
+def test_trouble_is_told_before_it_is_waited_for(wait: int, closed: str | None) -> None:
+    with Origin({"/a": status(503, {"Retry-After": str(wait)})}) as origin:
+        ((host, rest, why),) = visit([origin.url("/a")], [origin], attempts=1).troubles
+    assert (host, why) == ("127.0.0.1", closed)
+    assert wait - 5 < rest <= wait
 
 
 def test_who_asks_to_wait_for_too_long_is_left_alone() -> None:

@@ -9,8 +9,10 @@ import re
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +33,12 @@ from pipeline.fetching import bodies, journal
 from pipeline.fetching.bodies import ANSWERS, body_member, with_bodies
 from pipeline.fetching.rounds import shares
 from pipeline.gc import collect
+from pipeline.meeting import meet
 from pipeline.plan import Plan
 from pipeline.run import RunFailed, run
 from pipeline.spec import JobError, make_stage
 from pipeline.store import Store
+from stages.fetch.address import host_key
 from stages.fetch.refetch import Refetch
 from stages.read.events import WarcRecord
 from stages.read.warc import read_warc
@@ -170,6 +174,78 @@ def test_robots_txt_is_obeyed(tmp_path: Path) -> None:
         assert paths(origin) == ["/a"]
     row = fetches(plan)[origin.url("/b")]
     assert (row["reason"], row["robots"], row["attempts"]) == ("disallowed", "rules", 0)
+
+
+@pytest.mark.parametrize(("wait", "reason"), [("2", None), ("86400", "host_refuses")])
+def test_what_a_host_said_holds_in_the_next_round(tmp_path: Path, wait: str, reason: str | None) -> None:
+    """One host has something to say, and another one redirects to it."""
+    pages = {"/busy": status(503, {"Retry-After": wait}), "/b": body(pdf("b"))}
+    with Origin(pages) as origin, Origin({}) as other:
+        other.pages = {"/a": redirect(origin.url("/b"))}
+        urls = [origin.url("/busy"), other.url("/a", "localhost")]
+        write_crawl(tmp_path, [urls])
+        plan = plan_of(tmp_path, "out", [origin, other], attempts=1)
+        carry_out(plan)
+        found = fetches(plan)[urls[1]]
+        assert (found["reason"], found["redirects"]) == (reason, 1)
+        asked = {each.path: each for each in origin.log}
+        if reason is None:
+            assert asked["/b"].came - asked["/busy"].went > 1.9
+        else:
+            assert "/b" not in asked
+
+
+def test_what_a_host_said_holds_for_a_run_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sends us away for long while another request is under way, in which we are interrupted."""
+    monkeypatch.setattr(meet, "refetch", partial(meet.refetch, chunks=journal.Chunks(visits=1)))
+
+    def refusing(handler: Handler) -> None:
+        while len(paths(origin)) < 2 and not origin.closed.wait(0.02):
+            pass
+        status(429, {"Retry-After": "86400"})(handler)
+
+    def interrupting(handler: Handler) -> None:
+        while len(plan.store.list(journal.JOURNAL)) < 2 and not origin.closed.wait(0.02):
+            pass  # until what the other one said is stored, behind robots.txt
+        os.kill(os.getpid(), signal.SIGINT)
+        origin.closed.wait(2)
+
+    with Origin({"/n0": refusing, "/n1": interrupting}) as origin:
+        write_crawl(tmp_path, [[origin.url("/n0"), origin.url("/n1")]])
+        plan = plan_of(tmp_path, "out", [origin], concurrency_per_host=2)
+        with pytest.raises(KeyboardInterrupt), InlineEngine(1) as engine:
+            list(run(plan, engine))
+        assert paths(origin) == ["/n0", "/n1"]
+        origin.pages = {"*": body()}
+        carry_out(plan)
+        assert paths(origin) == ["/n0", "/n1"], "nobody is asked again"
+        origin.pages = {"*": status(429, {"Retry-After": "86400"})}
+        undisturbed = plan_of(tmp_path, "undisturbed", [origin])
+        carry_out(undisturbed)
+    assert {row["reason"] for row in fetches(plan).values()} == {"host_refuses"}
+    assert digests(plan.output) == digests(undisturbed.output)
+
+
+DAYS = 5 * 86_400
+
+
+@pytest.mark.parametrize(
+    ("said", "closed", "asked", "rested"),
+    [(-DAYS, None, 1, 0.0), (DAYS, None, 1, 0.3), (-DAYS, "host_refuses", 0, 0.0)],
+    ids=["the rest is over", "the clock went back", "closed for good"],
+)
+def test_a_run_goes_on_after_days(tmp_path: Path, said: int, closed: str | None, asked: int, rested: float) -> None:
+    with origin_of(["a"]) as origin:
+        write_crawl(tmp_path, [[origin.url("/a")]])
+        plan = plan_of(tmp_path, "out", [origin], max_wait=0.3)
+        key = host_key("127.0.0.1")
+        row = {"key": key, "check": 0, "url": "127.0.0.1", "what": "host", "round": 0, "attempts": 0, "reason": closed}
+        with journal.Journal(plan.store, journal.bin_of(key), journal.CHUNKS) as kept_so_far:
+            kept_so_far.add(row | {"fetched_time": time.time() + said, "seconds": 600.0})
+        start = time.monotonic()
+        carry_out(plan)
+        assert (origin.asked("/a"), fetches(plan)[origin.url("/a")]["reason"]) == (asked, closed)
+        assert [each.came - start >= rested for each in origin.log] == [True, True][: 2 * asked]
 
 
 def test_private_hosts_are_not_asked_unless_allowed(tmp_path: Path) -> None:
