@@ -24,7 +24,7 @@ from pipeline.faults import StoreError
 from pipeline.fetching import routes
 from pipeline.fetching.journal import CHUNKS, FETCH, Chunks, stored_bodies
 from pipeline.fetching.routes import FETCHES, Earlier, Visited
-from pipeline.fetching.todo import FetchTask
+from pipeline.fetching.todo import FetchTask, may_cost
 from pipeline.fetching.work import BinFetched, Desk, fetch_bin
 from pipeline.meeting.exact import Emitted
 from pipeline.meeting.home import send_home
@@ -110,10 +110,8 @@ def _round(hall: Hall, desk: Desk, number: int, urls: Sequence[Rows], requests: 
     if hall.store.exists(note):
         return int(json.loads(hall.store.read_bytes(note))["requests"])
     total = sum(rows.rows for rows in urls)
-    tasks = [
-        FetchTask(rows.partition, number, rows, share)
-        for rows, share in zip(urls, shares(requests, [rows.rows for rows in urls]))
-    ]
+    needs = [may_cost(hall.store, rows, desk.stage.max_requests_per_host) for rows in urls]
+    tasks = [FetchTask(rows.partition, number, rows, share) for rows, share in zip(urls, shares(requests, needs))]
     progress, spent, shown = _Shown(number, total), 0, 0.0
     yield progress.step()
     for event in hall.engine.map(partial(fetch_bin, desk), tasks, lambda task: f"fetch {number}: hosts {task.bin}"):
@@ -131,13 +129,13 @@ def _round(hall: Hall, desk: Desk, number: int, urls: Sequence[Rows], requests: 
     return spent
 
 
-def shares(requests: int, rows: Sequence[int]) -> list[int]:
-    """How many requests each of several bins may make, in proportion to its URLs; all together no more than given.
+def shares(requests: int, needs: Sequence[int]) -> list[int]:
+    """How many requests each of several bins may make, in proportion to its needs; all together no more than given.
 
     So a budget needs nobody who counts while the bins are at work. What a bin leaves of its share, the next round has.
     """
-    before, total, given = 0, max(1, sum(rows)), []
-    for count in rows:
+    before, total, given = 0, max(1, sum(needs)), []
+    for count in needs:
         given.append(max(0, requests) * (before + count) // total - max(0, requests) * before // total)
         before += count
     return given

@@ -83,11 +83,23 @@ def known_to(store: Store, task: FetchTask) -> Known:
                 if row["reason"] is not None:
                     known.closed[row["key"]] = row["reason"]
                 continue
+            if row["reason"] == "job_budget_spent":
+                continue  # a share of a round that was used up says nothing of the host
             robots = Robots(row["url"], row["fetched_time"], row["rules"] or "", row["reason"], row["status"])
             of_host = known.robots.setdefault(row["key"], {})
             if row["url"] not in of_host or of_host[row["url"]].fetched_at < robots.fetched_at:
                 of_host[row["url"]] = robots
     return known
+
+
+def may_cost(store: Store, urls: Rows, per_host: int) -> int:
+    """Requests that a bin's URLs cost if each is asked for once, with a robots.txt for each host, and no host more than
+    `per_host` times. Raises StoreError.
+    """
+    hosts: Counter[int] = Counter()
+    for table in read_rows(store, urls):
+        hosts.update(table["key"].to_pylist())
+    return sum(min(count + 1, per_host) for count in hosts.values())
 
 
 def hosts_of(store: Store, task: FetchTask, known: Known) -> dict[int, list[Row]]:

@@ -38,7 +38,7 @@ from pipeline.plan import Plan
 from pipeline.run import RunFailed, run
 from pipeline.spec import JobError, make_stage
 from pipeline.store import Store
-from stages.fetch.address import host_key
+from stages.fetch.address import Address, host_key
 from stages.fetch.refetch import Refetch
 from stages.read.events import WarcRecord
 from stages.read.warc import read_warc
@@ -274,6 +274,33 @@ def test_budgets_are_alarms(tmp_path: Path) -> None:
         assert len(origin.log) == manifest["fetch"]["requests"] <= 8
     assert set(manifest["fetch"]["reasons"]) == {"host_budget_spent"}
     assert any("max_requests" in alarm for alarm in manifest["alarms"])
+
+
+def test_a_jobs_budget_goes_to_hosts_that_may_use_it(tmp_path: Path) -> None:
+    """A large host, which may be asked for a few of its URLs only, leaves the small one what that needs."""
+    large, small = [f"n{n}" for n in range(30)], [f"m{n}" for n in range(6)]
+    with origin_of([*large, *small]) as origin:
+        urls = [origin.url(f"/{name}") for name in large], [origin.url(f"/{name}", "localhost") for name in small]
+        write_crawl(tmp_path, urls)
+        plan = plan_of(tmp_path, "out", [origin], max_requests=15, max_requests_per_host=8)
+        manifest = carry_out(plan)
+        assert len(origin.log) == manifest["fetch"]["requests"] == 15
+    assert manifest["fetch"]["reasons"] == {"host_budget_spent": 30 - 7}
+
+
+def test_that_a_share_was_used_up_says_nothing_of_a_host(tmp_path: Path) -> None:
+    """Its robots.txt, for which an earlier round had no request left, is asked for when there is one."""
+    with origin_of(["a"]) as origin:
+        write_crawl(tmp_path, [[origin.url("/a")]])
+        plan = plan_of(tmp_path, "out", [origin])
+        where = Address.of(origin.url("/"))
+        assert where is not None
+        key, check = where.keys
+        row = {"key": key, "check": check, "url": where.origin, "what": "robots", "round": 0, "attempts": 0}
+        with journal.Journal(plan.store, journal.bin_of(key), journal.CHUNKS) as kept_so_far:
+            kept_so_far.add(row | {"reason": "job_budget_spent", "fetched_time": time.time()})
+        carry_out(plan)
+        assert [each.path for each in origin.log] == ["/robots.txt", "/a"]
 
 
 def test_hosts_that_do_not_answer_are_an_alarm_when_they_are_most(tmp_path: Path) -> None:
