@@ -98,14 +98,16 @@ class Storage:
         return self._allowed(place, where, self._readable, pattern)
 
     def writing(self, place: str, where: str) -> str:
-        """The same, of a folder that is written to: below what may be written, and over nothing of it."""
-        found = self._allowed(place, where, self._writable, False)
-        at = locate(found)
+        """The same, of a folder that is written to: below what may be written, and over nothing of it.
+
+        However it is spelled, with a slash at its end or without, it comes out as one: jobs are told apart by it.
+        """
+        at = locate(self._allowed(place, where, self._writable, False))
         if MAGIC.search(place):
             raise self._refusal(place, where, "holds * ? or [, of which patterns are made", self._writable)
         if any(root.below(each) for each in (at, at.real) for root in (*self._readable, *self._real)):
             raise self._refusal(place, where, "holds more than one job's folder", self._writable)
-        return found
+        return str(at)
 
     def confirm(self, paths: Iterable[str]) -> None:
         """Look at inputs on disk that patterns matched. Raises JobError for a symbolic link out of what may be read."""

@@ -129,6 +129,11 @@ def test_places_within_bounds(place: str, becomes: str, storage: Storage) -> Non
     assert check(placed.model_dump(mode="json", exclude_unset=True), storage) == placed, "once is enough"
 
 
+@pytest.mark.parametrize("place", ["s3://team/crawls/out", "s3://team/crawls/out/"])
+def test_a_folder_in_a_bucket_is_one_output_however_it_is_written(place: str, storage: Storage) -> None:
+    assert check(job(output={"path": place}), storage).output.path == "s3://team/crawls/out"
+
+
 @given(st.lists(st.sampled_from(["..", ".", "", "a", "*", "%2e%2e", "\\", "~", ":", "://", "::", "file:", "@", "?"])))
 def test_whatever_is_written_ends_up_in_the_data_folder_or_nowhere(words: list[str]) -> None:
     storage = Storage(Path("/srv/data"), StoragePolicy(read=()))
