@@ -79,7 +79,7 @@ runs = sa.Table(
     sa.Column("job_id", sa.String(12), nullable=True),  # of the last attempt
     sa.Column("started_at", UtcTime, nullable=False),
     sa.Column("ended_at", UtcTime, nullable=True),
-    sa.Column("said", sa.Text, nullable=True),  # why it has no job, or waits
+    sa.Column("said", sa.Text, nullable=True),  # why it has no job, waits, or was skipped
     sa.UniqueConstraint("schedule_id", "occasion"),  # what keeps a schedule from firing twice
     sa.Index("ix_runs_state", "state"),
 )

@@ -200,6 +200,28 @@ def test_a_person_tries_the_job_again(database: Database) -> None:
     assert all_runs(database) == [("CC-MAIN-2026-43", "complete", 2)]
 
 
+def test_what_is_said_of_a_run_ends_with_what_it_is_said_of(database: Database) -> None:
+    made = create(database, retries=0)
+
+    def said() -> str | None:
+        with database.read() as connection:
+            return schedule_runs.get(connection, made, "CC-MAIN-2026-43").said
+
+    look(database, NOW)
+    job = end(database, State.FAILED)
+    look(database, NOW)
+    assert said() == "failed 1 times"
+    with database.write() as connection:
+        jobs.retry(connection, job.id, "ada")
+    look(database, NOW)
+    assert said() is None, "it runs"
+    end(database, State.FAILED)
+    look(database, NOW)
+    assert said() == "failed 2 times"
+    with database.alone(schedules.LOCK) as connection:
+        assert schedule_runs.skip(connection, made, "CC-MAIN-2026-43", "bob", NOW).said == "skipped by bob"
+
+
 def test_a_job_whose_record_is_gone(database: Database) -> None:
     create(database)
     look(database, NOW)
@@ -221,9 +243,9 @@ def test_what_a_person_skips_holds_up_nothing(database: Database) -> None:
     assert look(database, NOW) == []
     with database.alone(schedules.LOCK) as connection:
         made = schedules.get(connection, "every")
-        assert schedule_runs.skip(connection, made, "CC-MAIN-2026-38", NOW).state == RunState.SKIPPED
+        assert schedule_runs.skip(connection, made, "CC-MAIN-2026-38", "ada", NOW).state == RunState.SKIPPED
         with pytest.raises(Conflict, match="is skipped; only one that failed or waits"):
-            schedule_runs.skip(connection, made, "CC-MAIN-2026-38", NOW)
+            schedule_runs.skip(connection, made, "CC-MAIN-2026-38", "ada", NOW)
     look(database, NOW)
     assert all_runs(database)[0] == ("CC-MAIN-2026-43", "active", 1)
 

@@ -60,7 +60,7 @@ class RunView(_View):
     job_id: str | None = Field(description="of the last attempt")
     started_at: datetime
     ended_at: datetime | None
-    said: str | None = Field(description="why it has no job, or waits")
+    said: str | None = Field(description="why it has no job, waits, or was skipped")
 
 
 class RunPage(_View):

@@ -134,8 +134,9 @@ def retry_run(name: Name, occasion: Occasion, service: ServiceHere, caller: Subm
 def skip_run(name: Name, occasion: Occasion, service: ServiceHere, caller: Submitter) -> RunView:
     """Let the schedule go on without a run that failed or waits for a person."""
     with service.database.alone(schedules.LOCK) as connection:
-        schedule = own_schedule(connection, name, caller)
-        return RunView.model_validate(schedule_runs.skip(connection, schedule, occasion, datetime.now(UTC)))
+        schedule, now = own_schedule(connection, name, caller), datetime.now(UTC)
+        run = schedule_runs.skip(connection, schedule, occasion, caller.name, now)
+    return RunView.model_validate(run)
 
 
 @router.get("/snapshots")

@@ -51,7 +51,7 @@ class StoredRun(Run):
     job_id: str | None
     started_at: datetime
     said: str | None
-    """Why it could not be submitted, or waits, where its job does not say."""
+    """Why it could not be submitted, waits, or was skipped, where its job does not say."""
 
 
 def get(connection: sa.Connection, schedule: Stored, occasion: str) -> StoredRun:
@@ -129,7 +129,7 @@ def settle(connection: sa.Connection, now: datetime, *, change: bool = True) -> 
         begun = state == RunState.ACTIVE
         ended = None if begun else row.finished_at or now
         if change:
-            _set(connection, row.id, state=state, attempts=row.attempts + begun, ended_at=ended)
+            _set(connection, row.id, state=state, attempts=row.attempts + begun, ended_at=ended, said=None)
             row = connection.execute(runs.select().where(runs.c.id == row.id)).one()
         changed.append(_run(row))
     return changed
@@ -167,13 +167,13 @@ def retry(
     return get(connection, schedule, occasion)
 
 
-def skip(connection: sa.Connection, schedule: Stored, occasion: str, now: datetime) -> StoredRun:
+def skip(connection: sa.Connection, schedule: Stored, occasion: str, by: str, now: datetime) -> StoredRun:
     """Let the schedule go on without a run that failed or waits. Raises NoSuchRun, Conflict."""
     settle(connection, now)
     run = get(connection, schedule, occasion)
     if run.state not in (RunState.FAILED, RunState.WAITING):
         raise Conflict(f"{_called(schedule, occasion)} is {run.state}; only one that failed or waits can be skipped")
-    _set(connection, run.id, state=RunState.SKIPPED)
+    _set(connection, run.id, state=RunState.SKIPPED, said=f"skipped by {by}")
     return get(connection, schedule, occasion)
 
 

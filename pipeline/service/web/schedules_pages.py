@@ -184,7 +184,9 @@ def schedules_pages(service: Service) -> APIRouter:
     def skip(caller: Submitter, name: Name, occasion: Occasion) -> Response:
         now = datetime.now(UTC)
         return change(
-            name, caller, lambda connection, schedule: schedule_runs.skip(connection, schedule, occasion, now)
+            name,
+            caller,
+            lambda connection, schedule: schedule_runs.skip(connection, schedule, occasion, caller.name, now),
         )
 
     return router
