@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import shlex
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -22,6 +23,7 @@ import sqlalchemy as sa
 
 from pipeline.engine.installed import installed
 from pipeline.faults import StoreError
+from pipeline.patience import Patience, Terms
 from pipeline.service import jobs
 from pipeline.service.admission import admitted
 from pipeline.service.cluster import Attempt, Cluster, ClusterFault, Status
@@ -46,20 +48,27 @@ SILENT = timedelta(seconds=30)
 TAKEN_OVER = timedelta(seconds=20)
 """So long after it was admitted a job that has not started is another server's to start."""
 
+TERMS = Terms(patience=300.0)
+"""How long storage that does not take a job's order is asked again, before the job fails."""
+LASTING = (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError)
+"""What storage refuses with that waiting does not mend: a file in the way, no such bucket, no right to write."""
+
 log = logging.getLogger("crawlmill.dispatch")
 
 
 class Dispatcher:
     """Starts what waits and follows what runs."""
 
-    def __init__(self, settings: Settings, database: Database, cluster: Cluster) -> None:
-        self._settings, self._database, self._cluster = settings, database, cluster
+    def __init__(self, settings: Settings, database: Database, cluster: Cluster, terms: Terms = TERMS) -> None:
+        self._settings, self._database, self._cluster, self._terms = settings, database, cluster, terms
         self._pool = ThreadPoolExecutor(AT_ONCE, "dispatch")
         self._underway: dict[str, Future[None]] = {}
         self._installed = cache(installed)
         self._storage = {"data": str(settings.data), "policy": settings.storage.model_dump(mode="json")}
         self._mine: set[tuple[str, int]] = set()
         """Attempts that this server admitted."""
+        self._refused: dict[tuple[str, int], tuple[Patience, float]] = {}
+        """Attempts whose order storage did not take: the patience that is left, and when it is asked again."""
 
     def run(self, stop: threading.Event) -> None:
         """Go on until told to stop. A database that is away for a while is waited for."""
@@ -85,6 +94,10 @@ class Dispatcher:
                     self._mine.add((begun.id, begun.attempt))
         with self._database.read() as connection:
             going = [job for job in jobs.active(connection) if job.state != State.QUEUED]
+        starting = {(job.id, job.attempt) for job in going if job.state == State.STARTING}
+        self._mine &= starting
+        for gone in set(self._refused) - starting:
+            self._refused.pop(gone, None)
         self._underway = {job_id: look for job_id, look in self._underway.items() if not look.done()}
         for job in going:
             if job.id not in self._underway:
@@ -123,22 +136,40 @@ class Dispatcher:
             self._say(job, None)
 
     def _start(self, job: Job) -> None:
+        if not self._order(job):
+            return
+        entrypoint = [self._settings.python, "-m", "pipeline.service.driver", job.output, job.submission_id]
+        most = self._settings.max_requests_per_second
+        environment = {"CRAWLMILL_MAX_REQUESTS_PER_SECOND": str(most)} if most is not None else {}
+        self._cluster.submit(job.submission_id, f"exec {shlex.join(entrypoint)}", environment)
+        if self._move(job, State.RUNNING) is None and not self._wanted(job):  # cancelled meanwhile
+            self._end(job)
+
+    def _order(self, job: Job) -> bool:
+        """Write down what an attempt's driver is to do. False where storage does not take it: it is asked again later,
+        or the job has failed.
+        """
+        attempt = (job.id, job.attempt)
+        patience, again = self._refused.get(attempt) or (Patience(self._terms, job.submission_id), -math.inf)
+        if self._terms.clock() < again:
+            return False
         with self._database.read() as connection:
             spec = jobs.spec_of(connection, job.id)
         given = {"job": spec, "installed": self._installed(), "storage": self._storage}
         try:
             Store(job.output).write_atomic(_file(job), json.dumps(given, ensure_ascii=False).encode())
         except (StoreError, ValueError) as error:
-            if self._cluster.attempt(job.submission_id) is None:  # else another server had come so far
+            if self._cluster.attempt(job.submission_id) is not None:  # another server had come so far
+                return True
+            seconds = patience.wait(0.0) if not isinstance(error.__cause__, LASTING) else None
+            if seconds is None:
                 self._move(job, State.FAILED, f"output.path: {error}")
-                return
-        entrypoint = [self._settings.python, "-m", "pipeline.service.driver", job.output, job.submission_id]
-        most = self._settings.max_requests_per_second
-        environment = {"CRAWLMILL_MAX_REQUESTS_PER_SECOND": str(most)} if most is not None else {}
-        self._cluster.submit(job.submission_id, f"exec {shlex.join(entrypoint)}", environment)
-        self._mine.discard((job.id, job.attempt))
-        if self._move(job, State.RUNNING) is None and not self._wanted(job):  # cancelled meanwhile
-            self._end(job)
+            else:
+                self._refused[attempt] = patience, self._terms.clock() + seconds
+                self._say(job, f"output.path: {error}; storage is asked again for some minutes")
+            return False
+        self._refused.pop(attempt, None)
+        return True
 
     def _wanted(self, job: Job) -> bool:
         """Whether an attempt is still to go on, whoever noted that it does."""

@@ -14,8 +14,10 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.environment import SINGLE_THREADED
 
@@ -28,7 +30,8 @@ from pipeline.engine import EngineError
 from pipeline.engine.installed import difference, installed
 from pipeline.engine.ray import RayEngine
 from pipeline.events import Finished, ShardDone
-from pipeline.faults import StoreError
+from pipeline.faults import MissingFile, StoreError
+from pipeline.patience import Patience, Terms
 from pipeline.plan import plan_job
 from pipeline.run import run
 from pipeline.service.policy import Storage, StoragePolicy
@@ -39,6 +42,9 @@ from pipeline.store import Store
 SECONDS = 2.0
 """Between two snapshots of progress; longer where there are ten thousands of shards."""
 DONE, FAILED = 0, 1
+TERMS = Terms(patience=300.0)
+"""How long storage that is away is waited for, where a whole attempt hangs on one small file."""
+T = TypeVar("T")
 
 
 class Reporter:
@@ -48,24 +54,31 @@ class Reporter:
     begun another: this one ends.
     """
 
-    def __init__(self, store: Store, tracker: Tracker, order: str) -> None:
-        self._store, self._tracker, self._order = store, tracker, order
+    def __init__(self, store: Store, tracker: Tracker, order: str, terms: Terms = TERMS) -> None:
+        self._store, self._tracker, self._order, self._terms = store, tracker, order, terms
         self._lock, self._over = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._write_on, name="progress", daemon=True)
 
     def start(self) -> None:
-        self._write(None)
+        """Raises StoreError."""
+        _patiently(lambda: self._write(None), self._terms)
         self._thread.start()
 
     def take(self, event: Any) -> None:
         with self._lock:
             self._tracker.take(event, time.monotonic())
 
-    def end(self, state: str, said: str) -> None:
-        """The last snapshot, with the outcome."""
+    def end(self, state: str, said: str, patience: float | None = None) -> None:
+        """The last snapshot, with the outcome. Where storage does not take it, the exit status says how the run ended,
+        and the log's last line why. patience: seconds, where they are others than usual.
+        """
         self._over.set()
         self._thread.join()
-        self._write({"state": state, "said": said})
+        terms = self._terms if patience is None else replace(self._terms, patience=patience)
+        try:
+            _patiently(lambda: self._write({"state": state, "said": said}), terms)
+        except StoreError as error:
+            print(f"progress: {error}\n{state}: {said}", file=sys.stderr, flush=True)
 
     def _write_on(self) -> None:
         seconds = SECONDS
@@ -86,18 +99,32 @@ class Reporter:
         return int(snapshot["shards"])
 
 
-def drive(output: str, submission_id: str) -> int:
+def _patiently(step: Callable[[], T], terms: Terms) -> T:
+    """What comes of a step, made again where storage is away for a while. Raises StoreError."""
+    patience = Patience(terms, "")
+    while True:
+        try:
+            return step()
+        except StoreError as error:
+            seconds = patience.wait(0.0) if not isinstance(error, MissingFile) else None
+            if seconds is None:
+                raise
+            print(f"{error}; storage is asked again in {seconds:.0f} s", file=sys.stderr, flush=True)
+            terms.sleep(seconds)
+
+
+def drive(output: str, submission_id: str, terms: Terms = TERMS) -> int:
     """Do the attempt; its exit status. Raises StoreError where not even the job can be read."""
     store = Store(output)
     order = f"{SUBMITTED}/{submission_id}.json"
-    given = json.loads(store.read_bytes(order))
+    given = json.loads(_patiently(lambda: store.read_bytes(order), terms))
     tracker = Tracker(submission_id, time.monotonic())
-    reporter = Reporter(store, tracker, order)
+    reporter = Reporter(store, tracker, order, terms)
     reporter.start()
     try:
         state, said = _run(given, output, reporter, tracker)
     except SystemExit:  # by SIGTERM: somebody cancelled the job, or the node goes down
-        reporter.end("interrupted", "the driver was told to end; finished shards are kept")
+        reporter.end("interrupted", "the driver was told to end; finished shards are kept", patience=0.0)
         raise
     except Exception as error:  # the last resort of the program, as in pipeline.cli: one line, the traceback in the log
         from pipeline.cli import in_a_line

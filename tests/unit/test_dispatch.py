@@ -13,6 +13,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.engine.installed import installed
+from pipeline.patience import Terms
 from pipeline.service import jobs
 from pipeline.service.cluster import Attempt, ClusterFault, Status
 from pipeline.service.database import Database
@@ -38,6 +40,8 @@ class Clusterlet:
     submitted: list[str] = field(default_factory=list)
     entrypoints: dict[str, str] = field(default_factory=dict)
     down: bool = False
+    asked: int = 0
+    """How often it was asked after an attempt."""
 
     def submit(self, submission_id: str, entrypoint: str, environment: Any) -> None:
         self._answer()
@@ -48,6 +52,7 @@ class Clusterlet:
 
     def attempt(self, submission_id: str) -> Attempt | None:
         self._answer()
+        self.asked += 1
         return self.attempts.get(submission_id)
 
     def stop(self, submission_id: str) -> None:
@@ -75,8 +80,8 @@ class Hall:
         self.settings = Settings(limits=Limits(**limits), home=tmp_path, data=tmp_path)
         self.server = self.another()
 
-    def another(self) -> Dispatcher:
-        return Dispatcher(self.settings, Database(self.url), self.cluster)  # type: ignore[arg-type]
+    def another(self, **more: Any) -> Dispatcher:
+        return Dispatcher(self.settings, Database(self.url), self.cluster, **more)  # type: ignore[arg-type]
 
     def submit(self, name: str = "try", **more: Any) -> Job:
         given = Submission(name, "web", "ada", {"name": name}, str(self.folder / name), **more)
@@ -364,6 +369,61 @@ def test_an_output_that_cannot_be_written(hall: Hall) -> None:
     (hall.folder / "try").write_text("a file")
     job = hall.look(hall.submit())
     assert job.state == State.FAILED and f"output.path: {job.output}" in (job.said or "")
+    assert hall.cluster.submitted == []
+
+
+class Watch:
+    """A clock that stands still unless it is told."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def refuse(job: Job) -> Path:
+    """Let storage not take the order of a job's first attempt, in a way that may pass: a folder is in its place."""
+    folder = Path(job.output, SUBMITTED, f"crawlmill-{job.id}-1.json")
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_storage_that_is_away_when_a_job_starts_is_asked_again_ever_more_rarely(hall: Hall) -> None:
+    watch = Watch()
+    server = hall.another(terms=Terms(patience=300.0, clock=watch))
+    job = hall.submit()
+    folder = refuse(job)
+    job = hall.look(job, server)
+    assert job.state == State.STARTING
+    assert "Is a directory" in (job.said or "") and "asked again" in (job.said or "")
+    tries = [0.0]
+    for _ in range(60):
+        watch.seconds += 1.0
+        before = hall.cluster.asked  # after each refusal, whether another server had more luck
+        assert hall.look(job, server).state == State.STARTING
+        tries += [watch.seconds] * (hall.cluster.asked - before)
+    waits = [later - earlier for earlier, later in pairwise(tries)]
+    assert 3 <= len(waits) <= 6 and waits == sorted(waits)
+    folder.rmdir()
+    watch.seconds += 120.0
+    job = hall.look(job, server)
+    assert (job.state, job.said) == (State.RUNNING, None)
+    assert hall.cluster.submitted == [f"crawlmill-{job.id}-1"]
+
+
+def test_storage_that_stays_away_fails_the_job(hall: Hall) -> None:
+    watch = Watch()
+    server = hall.another(terms=Terms(patience=300.0, clock=watch))
+    job = hall.submit()
+    refuse(job)
+    while hall.look(job, server).state == State.STARTING:
+        assert watch.seconds < 600, "it never fails"
+        watch.seconds += 10.0
+    job = hall.now(job)
+    assert job.state == State.FAILED and watch.seconds > 60
+    assert (job.said or "").startswith(f"output.path: {job.output}") and "asked again" not in (job.said or "")
+    hall.look(job, server)
     assert hall.cluster.submitted == []
 
 
