@@ -45,6 +45,10 @@ LAST_OWN_EXIT = 128
 """A shell adds the signal that killed a program to this."""
 SILENT = timedelta(seconds=30)
 """So long after its last sign of life a driver that the cluster does not know is taken to be gone."""
+GONE = timedelta(minutes=10)
+"""So long after it was cancelled, and after its driver's last sign of life, a job is over though its cluster does not
+answer.
+"""
 TAKEN_OVER = timedelta(seconds=20)
 """So long after it was admitted a job that has not started is another server's to start."""
 
@@ -123,7 +127,13 @@ class Dispatcher:
             if (job.id, job.attempt) in self._mine or _ago(job.changed_at) > TAKEN_OVER:
                 self._start(job)
             return
-        attempt = self._cluster.attempt(job.submission_id)
+        try:
+            attempt = self._cluster.attempt(job.submission_id)
+        except ClusterFault as fault:
+            if job.state != State.CANCELLING:
+                raise
+            self._cancel_unreached(self._hear(job), fault)
+            return
         job = self._hear(job)
         if job.state == State.CANCELLING:
             self._cancel(job, attempt)
@@ -156,8 +166,12 @@ class Dispatcher:
         with self._database.read() as connection:
             spec = jobs.spec_of(connection, job.id)
         given = {"job": spec, "installed": self._installed(), "storage": self._storage}
+        store = Store(job.output)
         try:
-            Store(job.output).write_atomic(_file(job), json.dumps(given, ensure_ascii=False).encode())
+            if self._wanted(job):  # and no other: a driver that nobody could reach ends without its order
+                for left in set(store.list(SUBMITTED)) - {_file(job)}:
+                    store.remove(left)
+            store.write_atomic(_file(job), json.dumps(given, ensure_ascii=False).encode())
         except (StoreError, ValueError) as error:
             if self._cluster.attempt(job.submission_id) is not None:  # another server had come so far
                 return True
@@ -182,9 +196,13 @@ class Dispatcher:
 
     def _end(self, job: Job) -> None:
         """See that nothing of an attempt goes on: Ray stops it, and a driver ends that does not find its file."""
-        with contextlib.suppress(StoreError):  # the other one will do
-            Store(job.output).remove(_file(job))
+        self._take_back(job)
         self._cluster.stop(job.submission_id)
+
+    def _take_back(self, job: Job) -> None:
+        """Remove an attempt's order. Where storage is away, the next that starts in this output does."""
+        with contextlib.suppress(StoreError):
+            Store(job.output).remove(_file(job))
 
     def _hear(self, job: Job) -> Job:
         """Store the driver's last word, if there is a new one. The job stays as it was read, but for that."""
@@ -207,7 +225,22 @@ class Dispatcher:
             self._move(job, State.COMPLETE, "finished before it could be cancelled")
         elif attempt is not None or _silent(job):
             self._end(job)
-            self._move(job, State.CANCELLED, job.said)
+            self._move(job, State.CANCELLED, self._why_cancelled(job))
+
+    def _cancel_unreached(self, job: Job, fault: ClusterFault) -> None:
+        """Cancel by what is left where the cluster does not answer: a driver without its order ends by itself."""
+        self._take_back(job)
+        if _silent(job, GONE):
+            said = f"the cluster was not reached ({fault}), so what it ran of this job may still run there"
+            self._move(job, State.CANCELLED, f"{self._why_cancelled(job)}; {said}")
+        else:
+            minutes = GONE // timedelta(minutes=1)
+            self._say(job, f"{fault}; if it stays away, the job is over when its driver was silent for {minutes} min")
+
+    def _why_cancelled(self, job: Job) -> str:
+        """Who cancelled a job, whatever has been said of its cluster since."""
+        with self._database.read() as connection:
+            return jobs.said_last(connection, job, State.CANCELLING)
 
     def _over(self, job: Job, attempt: Attempt) -> None:
         """What came of an attempt, by its own word where it left one."""
@@ -253,9 +286,9 @@ def _ago(then: datetime) -> timedelta:
     return abs(datetime.now(UTC) - then)
 
 
-def _silent(job: Job) -> bool:
+def _silent(job: Job, long: timedelta = SILENT) -> bool:
     """Whether a driver, if there is one, has said nothing for so long that there is none."""
-    return min(_ago(job.changed_at), _ago(job.progress_at or job.changed_at)) > SILENT
+    return min(_ago(job.changed_at), _ago(job.progress_at or job.changed_at)) > long
 
 
 def _one_line(error: sa.exc.SQLAlchemyError) -> str:

@@ -316,6 +316,13 @@ def events_of(connection: sa.Connection, job_id: str, after: int = 0, limit: int
     return [Event(*row) for row in connection.execute(query)]
 
 
+def said_last(connection: sa.Connection, job: Job, state: State) -> str:
+    """What was said when a job last came to a state; "" where it never has."""
+    mine = (events.c.job_id == job.id) & (events.c.kind == state)
+    query = sa.select(events.c.said).where(mine).order_by(events.c.id.desc()).limit(1)
+    return connection.execute(query).scalar() or ""
+
+
 def _note(connection: sa.Connection, job_id: str, at: datetime, kind: str, said: str) -> None:
     connection.execute(events.insert().values(job_id=job_id, at=at, kind=kind, said=_storable(said)))
 

@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -355,6 +355,68 @@ def test_one_that_never_reached_the_cluster_is_cancelled_all_the_same(hall: Hall
     assert hall.look(job).state == State.CANCELLING, "its submission may be on its way"
     hall.age(job, 100)
     assert hall.look(job).state == State.CANCELLED
+
+
+def cancelled(hall: Hall, job: Job) -> None:
+    with hall.database.write() as connection:
+        jobs.cancel(connection, job.id, "bob")
+
+
+def test_cancelled_while_its_cluster_is_gone_for_good_it_ends(hall: Hall) -> None:
+    job = hall.running()
+    hall.cluster.down = True
+    cancelled(hall, job)
+    job = hall.look(job)
+    assert job.state == State.CANCELLING and "does not answer" in (job.said or "")
+    order = Path(job.output, SUBMITTED, f"{job.submission_id}.json")
+    assert not order.exists(), "a driver that still runs somewhere does not find it"
+    hall.age(job, 500)
+    assert hall.look(job).state == State.CANCELLING
+    hall.age(job, 700)
+    job = hall.look(job)
+    assert job.state == State.CANCELLED and job.finished_at is not None
+    assert (job.said or "").startswith("cancelled by bob; the cluster was not reached (http://head:8265: ")
+    assert "may still run" in (job.said or "")
+
+
+def test_what_a_cluster_that_is_gone_still_runs_is_not_over(hall: Hall) -> None:
+    job = hall.running()
+    hall.cluster.down = True
+    cancelled(hall, job)
+    hall.age(job, 700)
+    hall.tell(job, read=3)
+    assert hall.look(job).state == State.CANCELLING, "its driver has just said something"
+    hall.age(job, 700)
+    assert hall.look(job).state == State.CANCELLED
+
+
+def test_a_cluster_that_was_away_is_not_why_a_job_was_cancelled(hall: Hall) -> None:
+    job = hall.running()
+    hall.cluster.down = True
+    cancelled(hall, job)
+    hall.look(job)
+    hall.cluster.down = False
+    hall.look(job)
+    job = hall.look(job)
+    assert (job.state, job.said) == (State.CANCELLED, "cancelled by bob")
+
+
+def test_who_starts_ends_whoever_still_writes_to_the_output(hall: Hall) -> None:
+    other = hall.running(name="try")
+    left = Path(other.output, SUBMITTED, f"{other.submission_id}.json")
+    with hall.database.write() as connection:  # over, with an order that storage kept
+        assert jobs.move(connection, other, State.CANCELLED) is not None
+    job = hall.running(name="try")
+    assert job.output == other.output and left.parent.is_dir() and not left.exists()
+    own = f"{job.submission_id}.json"
+    assert [each.name for each in left.parent.iterdir()] == [own]
+    with hall.database.write() as connection:
+        connection.execute(table.update().where(table.c.id == job.id).values(attempt=2))
+    (left.parent / f"crawlmill-{job.id}-2.json").write_text("{}")
+    hall.another().follow(
+        replace(job, state=State.STARTING, changed_at=hall.age(job, 60).changed_at)
+    )  # a server that was slow, and has only now come so far
+    assert (left.parent / f"crawlmill-{job.id}-2.json").exists(), "the attempt that goes on keeps its order"
 
 
 def test_finished_before_it_could_be_cancelled(hall: Hall) -> None:
