@@ -87,6 +87,13 @@ class JobEvent(_Answer):
     said: str = ""
 
 
+class Awaited(_Answer):
+    """A snapshot that is due, but not published where the job reads it. said: what is looked for and not found."""
+
+    occasion: str
+    said: str = ""
+
+
 class Schedule(_Answer):
     name: str
     team: str = ""
@@ -98,6 +105,7 @@ class Schedule(_Answer):
     paused: bool = False
     waiting: int = 0
     """Its runs that wait for a person."""
+    awaited: Awaited | None = None
     next: AwareDatetime | None = None
     spec: Mapping[str, Any] = {}
 

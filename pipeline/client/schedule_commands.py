@@ -192,7 +192,7 @@ def retry(name: str, occasion: str, server: str | None, as_json: bool) -> None:
 @server
 @as_json
 def skip(name: str, occasion: str, server: str | None, as_json: bool) -> None:
-    """Let a schedule go on without a run that failed, or waits for a person."""
+    """Let a schedule go on without a run that failed or waits for a person, or without a snapshot to come."""
     with connect(server) as client:
         skipped = client.skip_run(name, occasion)
     _show_run(name, skipped, as_json)

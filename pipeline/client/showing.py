@@ -98,8 +98,12 @@ def next_steps(job: Job, page: str, same: str) -> Iterator[str]:
 
 
 def print_schedules(out: Console, schedules: Iterable[Schedule]) -> None:
-    rows = [(s.name, s.team, when(s.trigger), "paused" if s.paused else at(s.next), s.waiting or "") for s in schedules]
+    schedules = list(schedules)
+    rows = [(s.name, s.team, when(s.trigger), _next(s), s.waiting or "") for s in schedules]
     print_table(out, ("name", "team", "runs", "next", ">wait for you"), rows)
+    for each in schedules:
+        if each.awaited is not None:
+            say(out, f"{each.name} waits for {each.awaited.occasion}: {each.awaited.said}", "yellow")
 
 
 def print_schedule(out: Console, schedule: Schedule, now: datetime) -> None:
@@ -113,6 +117,10 @@ def print_schedule(out: Console, schedule: Schedule, now: datetime) -> None:
     say(out, f"retries  {schedule.retries}, the first after {schedule.retry_seconds:,} s")
     if schedule.waiting:
         say(out, f"waiting  {schedule.waiting} of its runs, for you: crawlmill schedule runs {schedule.name}", "yellow")
+    if schedule.awaited is not None:
+        occasion = schedule.awaited.occasion
+        say(out, f"waiting  for {occasion}: {schedule.awaited.said}", "yellow")
+        say(out, f"         go on without it: crawlmill schedule skip {schedule.name} {occasion}", "yellow")
     say(out, "job")
     for row in yaml.safe_dump(dict(schedule.spec), sort_keys=False, allow_unicode=True, width=WIDE).splitlines():
         say(out, f"         {row}")
@@ -220,6 +228,12 @@ def ago(moment: datetime, now: datetime | None = None) -> str:
         if seconds >= 2 * size or (unit == "min" and seconds >= size):
             return f"{seconds // size} {unit} ago"
     return f"{seconds} s ago"
+
+
+def _next(schedule: Schedule) -> str:
+    if schedule.paused:
+        return "paused"
+    return schedule.awaited.occasion if schedule.awaited is not None else at(schedule.next)
 
 
 def _numbers(progress: Progress | None) -> tuple[str, str, str]:

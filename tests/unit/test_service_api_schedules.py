@@ -146,3 +146,25 @@ def test_snapshots_and_what_schedules_made_of_them(service: Served, mine: httpx.
     assert found["feed"]["failures"] == 0 and found["feed"]["answered_at"] is not None
     standing = [(each["id"], each["schedules"]) for each in found["snapshots"]]
     assert standing == [("CC-MAIN-2026-43", {"crawls": "due"}), ("CC-MAIN-2026-39", {})]
+
+
+def test_a_snapshot_that_is_waited_for_is_told_and_skipped(service: Served, mine: httpx.Client) -> None:
+    source = {"kind": "commoncrawl", "snapshot": "{snapshot}", "files": "0:1", "base": "mirror"}
+    job = service.job("behind", source=source, output={"path": "behind/{snapshot}"})
+    trigger = {"snapshots": True, "since": "CC-MAIN-2026-51"}
+    assert mine.post(SCHEDULES, json={"name": "behind", "trigger": trigger, "job": job}).json()["awaited"] is None
+    with service.service.database.write() as connection:
+        row = {"base": CRAWL, "id": "CC-MAIN-2026-51", "name": "", "seen_at": datetime(2026, 12, 30, tzinfo=UTC)}
+        connection.execute(tables.snapshots.insert().values(row))
+    path = service.data / "mirror/crawl-data/CC-MAIN-2026-51/warc.paths.gz"
+    awaited = {"occasion": "CC-MAIN-2026-51", "said": f"there is no {path}"}
+    assert mine.get(f"{SCHEDULES}/behind").json()["awaited"] == awaited
+    listed = {each["name"]: each["awaited"] for each in mine.get(SCHEDULES).json()["schedules"]}
+    assert listed["behind"] == awaited
+    page = mine.get("/schedules/behind").text
+    assert "Waits for" in page and str(path) in page and 'aria-label="Skip CC-MAIN-2026-51"' in page
+    assert "waits for" in mine.get("/schedules").text
+    detail(mine.post(f"{SCHEDULES}/behind/runs/CC-MAIN-2012/skip"), 404)
+    run = mine.post(f"{SCHEDULES}/behind/runs/CC-MAIN-2026-51/skip").json()
+    assert (run["state"], run["attempts"], run["said"]) == ("skipped", 0, "skipped by mine")
+    assert mine.get(f"{SCHEDULES}/behind").json()["awaited"] is None

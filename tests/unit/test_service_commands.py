@@ -351,7 +351,17 @@ def test_what_strangers_named_is_made_visible(crawlmill: Crawlmill) -> None:
         f"{PATH}/logs": body(f"\x1b[36m(worker)\x1b[0m {HOSTILE}".encode(), "text/plain"),
         "*": answer({"jobs": [job], "next": None}),
         "/api/v1/jobs/aaaaaaaaaaaa": problem(404, HOSTILE),
-        "/api/v1/schedules": answer({"schedules": [{"name": HOSTILE, "trigger": {"cron": HOSTILE}}]}),
+        "/api/v1/schedules": answer(
+            {
+                "schedules": [
+                    {
+                        "name": HOSTILE,
+                        "trigger": {"cron": HOSTILE},
+                        "awaited": {"occasion": HOSTILE, "said": HOSTILE},
+                    }
+                ]
+            }
+        ),
         "/api/v1/snapshots": answer({"base": "x", "snapshots": [{"id": HOSTILE, "schedules": {HOSTILE: HOSTILE}}]}),
     }
     with Origin(pages) as origin:
@@ -367,6 +377,18 @@ def test_what_strangers_named_is_made_visible(crawlmill: Crawlmill) -> None:
             assert "⟨U+001B⟩[2J⟨U+202E⟩[red]" in out, words
             assert not set("\x1b\u202e") & set(out), words
             assert words[0] != "logs" or out.startswith("(worker) web"), "colours of Ray's are left out"
+
+
+def test_a_schedule_says_which_snapshot_it_waits_for_and_how_to_go_on(crawlmill: Crawlmill) -> None:
+    awaited = {"occasion": "CC-MAIN-2026-38", "said": "there is no /mirror/x"}
+    found = {"name": "every", "trigger": {"snapshots": "https://index.example/"}, "awaited": awaited}
+    pages = {"/api/v1/schedules": answer({"schedules": [found]}), "/api/v1/schedules/every": answer(found)}
+    with Origin(pages) as origin:
+        _, listed, _ = crawlmill("schedule", "list", "--server", origin.url(""))
+        _, shown, _ = crawlmill("schedule", "show", "every", "--server", origin.url(""))
+    assert "every waits for CC-MAIN-2026-38: there is no /mirror/x\n" in listed
+    assert "for CC-MAIN-2026-38: there is no /mirror/x\n" in shown
+    assert "crawlmill schedule skip every CC-MAIN-2026-38\n" in shown
 
 
 @pytest.mark.parametrize("words", [["jobs"], ["status", "x"], ["snapshots"], ["schedule", "list"]])

@@ -23,7 +23,7 @@ from origin import Behaviour, body, status
 
 from pipeline.service import jobs
 from pipeline.service.database import Database
-from pipeline.service.scheduling import schedule_loop, schedule_runs, schedules, snapshots
+from pipeline.service.scheduling import publication, schedule_loop, schedule_runs, schedules, snapshots
 from pipeline.service.scheduling.collinfo import FeedFault, new_client, read_list
 from pipeline.service.scheduling.schedule_loop import Scheduler
 from pipeline.service.scheduling.schedules import Stored, parse_schedule
@@ -203,6 +203,15 @@ class Server:
             schedules.create(connection, made)
         return made
 
+    def awaited(self, now: datetime = NOW) -> dict[str, publication.Awaited]:
+        with self.database.read() as connection:
+            every = schedules.everything(connection)
+        return publication.awaited(self.database, every, str(self.settings.data), now)
+
+    def skip(self, occasion: str) -> schedule_runs.StoredRun:
+        with self.database.alone(schedules.LOCK) as connection:
+            return schedule_runs.skip(connection, schedules.get(connection, "every"), occasion, "ada", NOW)
+
     def outputs(self) -> list[str]:
         with self.database.read() as connection:
             return sorted(job.output for job in jobs.find(connection).jobs)
@@ -239,6 +248,64 @@ def test_a_mirror_in_a_folder_may_be_behind(database: Database, crawl: FakeCrawl
     there.write_bytes(b"")
     server.scheduler.once(NOW + SECOND)
     assert server.outputs() == ["/data/every/CC-MAIN-2026-43"]
+
+
+def test_what_a_mirror_never_has_is_told_and_can_be_skipped(
+    database: Database, crawl: FakeCrawl, tmp_path: Path
+) -> None:
+    server = Server(database, crawl, data=str(tmp_path))
+    server.schedule(base="mirror", trigger={"snapshots": True, "since": "CC-MAIN-2026-38"})
+    for snapshot in ("CC-MAIN-2026-30", "CC-MAIN-2026-38", "CC-MAIN-2026-43"):
+        crawl.publish(snapshot, [])
+    stem = tmp_path / "mirror/crawl-data"
+    (stem / "CC-MAIN-2026-43").mkdir(parents=True)
+    (stem / "CC-MAIN-2026-43/warc.paths.gz").write_bytes(b"")
+    server.scheduler.once(NOW)
+    assert server.outputs() == []
+    said = f"there is no {stem}/CC-MAIN-2026-38/warc.paths.gz"
+    assert server.awaited() == {"every": publication.Awaited("CC-MAIN-2026-38", said)}
+    for other in ("CC-MAIN-2026-30", "CC-MAIN-2026-39", "2026-11-21T06:00:00Z"):  # too old, not listed, no snapshot
+        with pytest.raises(schedule_runs.NoSuchRun):
+            server.skip(other)
+    run = server.skip("CC-MAIN-2026-38")
+    assert (run.state, run.attempts, run.job_id, run.said) == ("skipped", 0, None, "skipped by ada")
+    with pytest.raises(jobs.Conflict, match="is skipped"):
+        server.skip("CC-MAIN-2026-38")
+    assert server.awaited() == {}
+    server.scheduler.once(NOW + SECOND)
+    assert server.outputs() == ["/data/every/CC-MAIN-2026-43"]
+    with pytest.raises(jobs.Conflict, match="is active"):
+        server.skip("CC-MAIN-2026-43")
+
+
+def test_what_a_website_does_not_have_yet_is_told(database: Database, crawl: FakeCrawl) -> None:
+    server = Server(database, crawl)
+    server.schedule(trigger={"snapshots": True, "since": "all"})
+    crawl.announce("CC-MAIN-2026-43")
+    address = f"{crawl.url}crawl-data/CC-MAIN-2026-43/warc.paths.gz"
+    with new_client() as client:
+        snapshots.poll(database, crawl.url, client, HOUR, NOW)
+
+    def said() -> str:
+        found = server.awaited()["every"]
+        assert found.occasion == "CC-MAIN-2026-43"
+        return found.said
+
+    assert said() == f"{address} has not been asked for yet"
+    server.scheduler.once(NOW + HOUR)
+    assert said() == f"there was no {address} when it was asked for last, on 2026-11-04 13:00 UTC"
+    crawl.instead["/crawl-data/CC-MAIN-2026-43/warc.paths.gz"] = [status(503)]
+    server.scheduler.once(NOW + 2 * HOUR)
+    assert said() == f"{address}: 503 Service Unavailable"
+    with database.alone(schedules.LOCK) as connection:
+        schedules.pause(connection, "every")
+    assert server.awaited() == {}
+    with database.alone(schedules.LOCK) as connection:
+        schedules.resume(connection, "every")
+    crawl.publish("CC-MAIN-2026-43", [])
+    with new_client() as client:
+        server.scheduler.poll(NOW + 4 * HOUR, client)
+    assert server.awaited() == {}, "it is there, and starts at the next look"
 
 
 def test_what_came_while_nobody_looked_is_no_news(database: Database, crawl: FakeCrawl) -> None:

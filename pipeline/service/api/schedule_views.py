@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from pipeline.service.api.views import json_safe
 from pipeline.service.scheduling.cron import Cron
+from pipeline.service.scheduling.publication import Awaited
 from pipeline.service.scheduling.scheduler import upcoming
 from pipeline.service.scheduling.schedules import Stored
 from pipeline.service.scheduling.snapshots import Listed
@@ -17,6 +18,13 @@ from pipeline.service.scheduling.snapshots import Listed
 
 class _View(BaseModel):
     model_config = ConfigDict(from_attributes=True)
+
+
+class AwaitedView(_View):
+    """A snapshot that is due, but not published where the job reads it."""
+
+    occasion: str
+    said: str = Field(description="what is looked for and not found")
 
 
 class ScheduleSummary(_View):
@@ -28,6 +36,7 @@ class ScheduleSummary(_View):
     since: datetime = Field(description="what came before it does not count, unless the trigger says since when")
     next: datetime | None = Field(description="when it is due next, where that is known")
     waiting: int = Field(description="its runs that wait for a person")
+    awaited: AwaitedView | None = Field(description="the snapshot that it waits for, and starts nothing before")
     paused: bool
     catch_up: bool
     retries: int
@@ -37,8 +46,8 @@ class ScheduleSummary(_View):
     created_by: str
 
     @classmethod
-    def of(cls, schedule: Stored, now: datetime, waiting: int) -> Self:
-        return cls.model_validate(_facts(schedule, now, waiting))
+    def of(cls, schedule: Stored, now: datetime, waiting: int, awaited: Awaited | None) -> Self:
+        return cls.model_validate(_facts(schedule, now, waiting) | {"awaited": awaited})
 
 
 class ScheduleDetail(ScheduleSummary):

@@ -23,7 +23,7 @@ from pipeline.service.api.schedule_views import (
     SnapshotView,
 )
 from pipeline.service.api.slow import TurnsHere
-from pipeline.service.scheduling import schedule_runs, schedules, snapshots
+from pipeline.service.scheduling import publication, schedule_runs, schedules, snapshots
 from pipeline.service.scheduling.scheduler import crawl_order
 from pipeline.service.scheduling.schedules import Stored
 from pipeline.service.service import Service
@@ -74,14 +74,17 @@ def list_schedules(service: ServiceHere, caller: Reader) -> SchedulePage:
     with service.database.read() as connection:
         waiting = schedule_runs.waiting(connection)
         every = schedules.everything(connection)
-    return SchedulePage(schedules=[ScheduleSummary.of(each, now, waiting.get(each.name, 0)) for each in every])
+    awaited = publication.awaited(service.database, every, str(service.settings.data), now)
+    shown = [ScheduleSummary.of(each, now, waiting.get(each.name, 0), awaited.get(each.name)) for each in every]
+    return SchedulePage(schedules=shown)
 
 
 @router.get("/schedules/{name}", responses=declared(404))
 def get_schedule(name: Name, service: ServiceHere, caller: Reader) -> ScheduleDetail:
     """A schedule with its job."""
     with service.database.read() as connection:
-        return _detail(connection, schedules.get(connection, name))
+        schedule = schedules.get(connection, name)
+    return _detail(service, schedule)
 
 
 @router.delete("/schedules/{name}", status_code=204, responses=declared(404))
@@ -97,7 +100,8 @@ def pause_schedule(name: Name, service: ServiceHere, caller: Submitter) -> Sched
     """Start nothing of it until it is resumed."""
     with service.database.alone(schedules.LOCK) as connection:
         own_schedule(connection, name, caller)
-        return _detail(connection, schedules.pause(connection, name))
+        schedule = schedules.pause(connection, name)
+    return _detail(service, schedule)
 
 
 @router.post("/schedules/{name}/resume", responses=declared(404))
@@ -105,7 +109,8 @@ def resume_schedule(name: Name, service: ServiceHere, caller: Submitter) -> Sche
     """Let it go on."""
     with service.database.alone(schedules.LOCK) as connection:
         own_schedule(connection, name, caller)
-        return _detail(connection, schedules.resume(connection, name))
+        schedule = schedules.resume(connection, name)
+    return _detail(service, schedule)
 
 
 @router.get("/schedules/{name}/runs", responses=declared(404))
@@ -132,7 +137,7 @@ def retry_run(name: Name, occasion: Occasion, service: ServiceHere, caller: Subm
 
 @router.post("/schedules/{name}/runs/{occasion}/skip", responses=declared(404, 409))
 def skip_run(name: Name, occasion: Occasion, service: ServiceHere, caller: Submitter) -> RunView:
-    """Let the schedule go on without a run that failed or waits for a person."""
+    """Let the schedule go on without a run that failed or waits for a person, or without a snapshot to come."""
     with service.database.alone(schedules.LOCK) as connection:
         schedule, now = own_schedule(connection, name, caller), datetime.now(UTC)
         run = schedule_runs.skip(connection, schedule, occasion, caller.name, now)
@@ -155,9 +160,7 @@ def list_snapshots(service: ServiceHere, caller: Reader) -> SnapshotPage:
 
 
 def _add(service: Service, content: object, caller: Caller) -> ScheduleDetail:
-    made = add(service, content, caller)
-    with service.database.read() as connection:
-        return _detail(connection, made)
+    return _detail(service, add(service, content, caller))
 
 
 def add(service: Service, content: object, caller: Caller) -> Stored:
@@ -175,9 +178,12 @@ def add(service: Service, content: object, caller: Caller) -> Stored:
     return made
 
 
-def _detail(connection: sa.Connection, schedule: Stored) -> ScheduleDetail:
-    waiting = schedule_runs.waiting(connection).get(schedule.name, 0)
-    return ScheduleDetail.of(schedule, datetime.now(UTC), waiting)
+def _detail(service: Service, schedule: Stored) -> ScheduleDetail:
+    now = datetime.now(UTC)
+    with service.database.read() as connection:
+        waiting = schedule_runs.waiting(connection).get(schedule.name, 0)
+    awaited = publication.awaited(service.database, [schedule], str(service.settings.data), now).get(schedule.name)
+    return ScheduleDetail.of(schedule, now, waiting, awaited)
 
 
 def own_schedule(connection: sa.Connection, name: str, caller: Caller) -> Stored:

@@ -2,11 +2,7 @@
 
 Any number of servers may do this side by side: what is decided and what is done about it are one transaction, and
 nothing is remembered between two looks. Looking for snapshots has a thread of its own, so that a website that is slow
-to answer holds up no clock.
-
-A snapshot is published to a schedule when the source that its job names has the snapshot's `warc.paths.gz`: the website
-under `source.base`, data.commoncrawl.org where that is Common Crawl's bucket, or a mirror in a folder, which may be
-days behind. Of another bucket, for which this process may have no credentials, it is taken as soon as it is listed.
+to answer holds up no clock. When a snapshot is published to a schedule is said in `publication`.
 """
 
 from __future__ import annotations
@@ -23,14 +19,11 @@ import sqlalchemy as sa
 
 from pipeline.http import HTTP
 from pipeline.service.database import Database
-from pipeline.service.scheduling import schedule_runs, schedules, snapshots
+from pipeline.service.scheduling import publication, schedule_runs, schedules, snapshots
 from pipeline.service.scheduling.collinfo import FeedFault, new_client
-from pipeline.service.scheduling.scheduler import Decision, EverySnapshot, Snapshot, Start, decide
+from pipeline.service.scheduling.scheduler import Decision, EverySnapshot
 from pipeline.service.scheduling.schedules import Check, Stored
 from pipeline.service.settings import Settings
-from pipeline.spec import CommonCrawlSource, JobError, parse_job
-from pipeline.store import local
-from stages.read.commoncrawl import BUCKET, SITE, paths_list
 
 LOOK_SECONDS = 1.0
 HICCUP_SECONDS = 5.0
@@ -111,15 +104,7 @@ class Scheduler:
         self, connection: sa.Connection, now: datetime, schedule_id: str | None = None
     ) -> list[tuple[Stored, Decision]]:
         """What is to be done now, for all schedules or one of them."""
-        every = schedules.everything(connection, schedule_id)
-        runs = schedule_runs.to_decide_on(connection, every, now)
-        bases = {each.trigger.base for each in every if isinstance(each.trigger, EverySnapshot)}
-        listed: list[Snapshot] = [each for base in sorted(bases) for each in snapshots.known(connection, base)]
-        of = {each.id: each for each in every}
-        return [
-            (of[d.schedule_id if isinstance(d, Start) else d.run.schedule_id], d)
-            for d in decide(now, every, runs, listed)
-        ]
+        return publication.due(connection, schedules.everything(connection, schedule_id), now)
 
     def _ready(self, due: Sequence[tuple[Stored, Decision]], there: set[str]) -> list[tuple[Stored, Decision]]:
         """Without what still has to be published."""
@@ -127,11 +112,10 @@ class Scheduler:
 
     def _addresses(self, due: Sequence[tuple[Stored, Decision]]) -> Iterator[str]:
         """Where the lists of files are, of the snapshots that are due: of a website or in a folder."""
+        data = str(self._settings.data)
         for schedule, decision in due:
-            if isinstance(decision, Start) and isinstance(schedule.trigger, EverySnapshot):
-                address = _published_at(schedule, decision.occasion, str(self._settings.data))
-                if address is not None and len(address) <= snapshots.MAX_ADDRESS:
-                    yield address
+            if (address := publication.address_of(schedule, decision, data)) is not None:
+                yield address
 
     def _repeat(self, step: Callable[[datetime], None], stop: threading.Event) -> None:
         while not stop.is_set():
@@ -150,20 +134,3 @@ def _careful(step: Callable[[], None]) -> bool:
     else:
         return True
     return False
-
-
-def _published_at(schedule: Stored, occasion: str, data: str) -> str | None:
-    """A URL or a path that is there once a job's snapshot is; None where nothing can tell."""
-    try:
-        source = parse_job(schedule.job(occasion), schedule.name).source
-        if not isinstance(source, CommonCrawlSource):
-            return None
-        base, below = source.base.rstrip("/") + "/", paths_list(source.snapshot)
-        if base == BUCKET:
-            base = SITE
-        if base.startswith(HTTP):
-            return base + below
-        folder = local(base if "://" in base else os.path.join(data, base))
-    except (JobError, ValueError):
-        return None  # carrying it out will say so
-    return str(folder / below) if folder is not None else None

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from pipeline.service import jobs
 from pipeline.service.jobs import Conflict, NoSuchJob, State, Submission
+from pipeline.service.scheduling import snapshots
 from pipeline.service.scheduling.scheduler import (
     OPEN,
     Again,
@@ -168,13 +169,38 @@ def retry(
 
 
 def skip(connection: sa.Connection, schedule: Stored, occasion: str, by: str, now: datetime) -> StoredRun:
-    """Let the schedule go on without a run that failed or waits. Raises NoSuchRun, Conflict."""
+    """Let the schedule go on without a run that failed or waits, or without a snapshot that is to come, as one that its
+    source will never have. Raises NoSuchRun, Conflict.
+    """
     settle(connection, now)
+    said = f"skipped by {by}"
+    if _is_to_come(connection, schedule, occasion):
+        row = {
+            "id": new_id(),
+            "schedule_id": schedule.id,
+            "occasion": occasion,
+            "state": RunState.SKIPPED,
+            "said": said,
+        }
+        connection.execute(runs.insert().values(row | {"attempts": 0, "started_at": now, "ended_at": now}))
+        return get(connection, schedule, occasion)
     run = get(connection, schedule, occasion)
     if run.state not in (RunState.FAILED, RunState.WAITING):
         raise Conflict(f"{_called(schedule, occasion)} is {run.state}; only one that failed or waits can be skipped")
-    _set(connection, run.id, state=RunState.SKIPPED, said=f"skipped by {by}")
+    _set(connection, run.id, state=RunState.SKIPPED, said=said)
     return get(connection, schedule, occasion)
+
+
+def _is_to_come(connection: sa.Connection, schedule: Stored, occasion: str) -> bool:
+    """Whether a schedule means a snapshot for which it has no run."""
+    trigger = schedule.trigger
+    if not isinstance(trigger, EverySnapshot):
+        return False
+    mine = (runs.c.schedule_id == schedule.id) & (runs.c.occasion == occasion)
+    if connection.execute(sa.select(runs.c.id).where(mine)).first() is not None:
+        return False
+    listed = snapshots.known(connection, trigger.base)
+    return any(each.id == occasion and meant(schedule, trigger, each) for each in listed)
 
 
 def _attempt(connection: sa.Connection, run: StoredRun, schedule: Stored, now: datetime, check: Check) -> str:

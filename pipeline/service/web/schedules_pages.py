@@ -16,7 +16,7 @@ from pipeline.service.api.callers import Reader, Submitter
 from pipeline.service.api.schedules import OCCASION, Name, add, own_schedule
 from pipeline.service.api.slow import TurnsHere
 from pipeline.service.jobs import Conflict
-from pipeline.service.scheduling import schedule_runs, schedules
+from pipeline.service.scheduling import publication, schedule_runs, schedules
 from pipeline.service.scheduling.cron import Cron
 from pipeline.service.scheduling.scheduler import EverySnapshot, RunState, upcoming
 from pipeline.service.scheduling.schedules import Stored
@@ -78,7 +78,7 @@ class NewForm:
 def schedules_pages(service: Service) -> APIRouter:
     """The routes."""
     router = APIRouter()
-    database = service.database
+    database, data = service.database, str(service.settings.data)
 
     @router.get("/schedules")
     def all_schedules(request: Request, caller: Reader) -> Response:
@@ -92,6 +92,7 @@ def schedules_pages(service: Service) -> APIRouter:
             "schedules.html.j2",
             schedules=every,
             waiting=waiting,
+            awaited=publication.awaited(database, every, data, now),
             last=last,
             trigger={each.name: in_words(each) for each in every},
             next={each.name: upcoming(each, now, 1) for each in every if not each.paused},
@@ -138,6 +139,7 @@ def schedules_pages(service: Service) -> APIRouter:
             trigger=in_words(schedule),
             runs=runs,
             waiting=[run for run in runs if run.state == RunState.WAITING],
+            awaited=publication.awaited(database, [schedule], data, now).get(name),
             more_runs=len(runs) == MAX_RUNS,
             next=upcoming(schedule, now, UPCOMING) if not schedule.paused else [],
             spec=as_yaml(dict(schedule.spec)),
