@@ -121,11 +121,20 @@ def on_screen(browser: Any, scheme: str, width: int) -> Any:
     return browser
 
 
+def on_the_network(browser: Any, event: str) -> list[dict[str, Any]]:
+    """What DevTools say of events of a kind since the last call, which is forgotten with those of all other kinds."""
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    return [each["params"] for each in events if each["method"] == f"Network.{event}"]
+
+
+def asked_for(browser: Any) -> list[str]:
+    """The addresses asked for since the last call."""
+    return [each["request"]["url"] for each in on_the_network(browser, "requestWillBeSent")]
+
+
 def requested(browser: Any) -> set[str]:
     """The hosts asked for anything since the last call; data: and the like have none."""
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
-    return {host for url in asked if (host := urlsplit(url).netloc)}
+    return {host for url in asked_for(browser) if (host := urlsplit(url).netloc)}
 
 
 def until(browser: Any, condition: Callable[[Any], Any], seconds: float = 15) -> Any:

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
-from browsing import find, text_of, until
+from browsing import asked_for, find, on_the_network, text_of, until
 from service_site import Site, served, under_way
 
 from pipeline.sample.crawl import write_sample
+from pipeline.service import jobs
 from pipeline.service.jobs import State
 
 pytestmark = pytest.mark.browser
@@ -72,6 +73,45 @@ def test_a_service_that_is_away_is_said_to_be_until_it_is_back(desk: Any, site: 
     until(desk, lambda _: "60" in text_of(desk, "#progress .figures"))
     assert "does not answer" not in text_of(desk, "#live-status")
     assert "unseen" in find(desk, "#live-status").get_attribute("class")
+
+
+def test_any_number_of_tabs_may_follow_jobs(desk: Any, site: Site) -> None:
+    """A browser has six connections for all tabs of a host, so a tab that nobody sees holds none; shown again, it goes
+    on from the last event that it had.
+    """
+    first, tabs = desk.current_window_handle, []
+    events = f"{site.page('queued-0').replace('/jobs/', '/api/v1/jobs/')}/events"
+    try:
+        desk.get(site.page("queued-0"))
+        site.change("queued-0", State.STARTING)
+        with site.service.database.read() as connection:
+            last = str(jobs.events_of(connection, site.jobs["queued-0"])[-1].id)
+        until(desk, lambda _: last in [each["eventId"] for each in on_the_network(desk, "eventSourceMessageReceived")])
+        for _ in range(7):
+            desk.switch_to.new_window("tab")
+            tabs.append(desk.current_window_handle)
+            desk.get(site.page("running"))
+            until(desk, lambda _: text_of(desk, "#title"))
+        site.change("queued-0", State.RUNNING)
+        desk.switch_to.window(first)
+        until(desk, lambda _: "running" in text_of(desk, "#title"))
+        assert [url for url in asked_for(desk) if url.startswith(events)] == [f"{events}?after={last}"]
+    finally:
+        for tab in tabs:
+            desk.switch_to.window(tab)
+            desk.close()
+        desk.switch_to.window(first)
+
+
+def test_a_page_that_the_browser_keeps_for_the_way_back_holds_no_stream(desk: Any, site: Site) -> None:
+    desk.get(site.page("queued-1"))
+    until(desk, lambda _: text_of(desk, "#title"))
+    desk.execute_script("dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
+    desk.get_log("performance")
+    site.change("queued-1", State.STARTING)
+    desk.execute_script("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+    until(desk, lambda _: "starting" in text_of(desk, "#title"))
+    assert len([url for url in asked_for(desk) if "/events?after=" in url]) == 1
 
 
 def test_job_page_has_its_picture_taken(desk: Any, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@
 
   const GAP = 1000, RETRY = 5000;  // milliseconds between two refreshes at least, and after one that failed
   let paused = false, busy = false, again = false, over = false, away = false;
-  let last = 0, retry = 0, source = null, announced = "";
+  let last = 0, retry = 0, source = null, relisten = 0, heard = 0, announced = "";
 
   const say = (text) => { if (status.textContent !== text) status.textContent = text; };
 
@@ -91,19 +91,29 @@
   const finish = () => {
     over = true;
     root.dataset.over = "";
-    source?.close();
+    hush();
     if (button) button.hidden = true;
   };
 
+  // From the last event heard on. A page that nobody sees holds no stream: a browser has six connections for all tabs of
+  // a host, and would let the next page wait for ever.
   const listen = () => {
-    source = new EventSource(events);
-    for (const kind of ["state", "note", "progress"]) source.addEventListener(kind, refresh);
+    if (!events || over || source || document.hidden) return;
+    source = new EventSource(`${events}?after=${heard}`);
+    for (const kind of ["state", "note", "progress"]) {
+      source.addEventListener(kind, (event) => { heard = event.lastEventId || heard; refresh(); });
+    }
     source.addEventListener("open", refresh);
     source.addEventListener("error", () => {
-      if (over) return;
-      if (source.readyState === EventSource.CLOSED) setTimeout(listen, 5000);
+      if (source?.readyState === EventSource.CLOSED) { hush(); relisten = setTimeout(listen, RETRY); }
       refresh();
     });
+  };
+
+  const hush = () => {
+    clearTimeout(relisten);
+    source?.close();
+    source = null;
   };
 
   if (button) {
@@ -114,7 +124,14 @@
       if (!paused) refresh();
     });
   }
-  document.addEventListener("visibilitychange", () => { if (!document.hidden && again) refresh(); });
+  const shown = () => {
+    if (document.hidden) return hush();
+    listen();
+    if (again) refresh();
+  };
+  document.addEventListener("visibilitychange", shown);
+  addEventListener("pagehide", hush);  // a page that is kept for the way back is not hidden yet
+  addEventListener("pageshow", shown);
   const followTail = async () => {
     if (!paused) await showTail();  // one at a time, however long the cluster takes
     if (!over) setTimeout(followTail, 10000);
