@@ -182,6 +182,9 @@ def test_streams_end_with_the_service(tmp_path: Any) -> None:
 
 def test_head_of_a_stream_is_no_stream(service: Served, job: str) -> None:
     with service.client() as client:
-        assert client.head(f"{JOBS}/{job}/events").status_code in (200, 405)
+        answer = client.head(f"{JOBS}/{job}/events", headers=STREAM)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert client.get(f"{JOBS}/{job}").status_code == 200, "the connection was left as one may go on with it"
     with pytest.raises(httpx.HTTPStatusError), service.client() as client:
         client.get(f"{JOBS}/aaaaaaaaaaaa/events", headers=STREAM).raise_for_status()

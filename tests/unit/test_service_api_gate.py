@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import secrets
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -250,6 +251,39 @@ def test_every_answer_carries_what_keeps_browsers_in_check(closed: Served) -> No
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["referrer-policy"] == "no-referrer"
         assert "server" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        *((path, 200) for path in ("/", "/cluster", JOBS, "/api/v1/openapi.json", "/metrics", "/healthz")),
+        *((path, 200) for path in ("/static/app.css", "/login")),
+        *((path, 404) for path in ("/nothing", f"{JOBS}/aaaaaaaaaaaa", "/jobs/aaaaaaaaaaaa")),
+        *((path, 405) for path in ("/api/v1/plan", "/logout")),
+        (f"{JOBS}?limit=0", 422),
+    ],
+)
+def test_head_is_get_without_a_body(closed: Served, path: str, status: int) -> None:
+    """RFC 9110, section 9.3.2."""
+    with closed.client(closed.token(f"head-{secrets.token_hex(4)}")) as client:
+        head, get = client.head(path), client.get(path)
+        assert (head.status_code, head.content) == (status, b"")
+        if path != "/metrics":  # which counted one request more
+            ours = [{**answer.headers, "date": ""} for answer in (head, get)]
+            assert ours[0] == ours[1]
+
+
+def test_the_document_says_which_answers_the_gate_gives(closed: Served) -> None:
+    with closed.client(closed.token("document")) as client:
+        operations = [
+            (path, said["responses"])
+            for path, some in client.get("/api/v1/openapi.json").json()["paths"].items()
+            for said in some.values()
+        ]
+    assert len(operations) > 20
+    for path, responses in operations:
+        expected = {"429"} if path in ("/healthz", "/readyz") else {"401", "403", "421", "429", "503"}
+        assert expected <= {*responses}, path
 
 
 def test_what_is_no_http_harms_nobody(open_: Served) -> None:

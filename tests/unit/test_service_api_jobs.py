@@ -207,7 +207,7 @@ def test_what_is_not_there_is_a_problem_too(mine: httpx.Client, method: str, pat
     answer = mine.request(method, path)
     detail(answer, status)
     if status == 405:
-        expected = {JOBS: "GET, POST", "/healthz": "GET"}.get(path, "DELETE, GET")
+        expected = {JOBS: "GET, HEAD, POST", "/healthz": "GET, HEAD"}.get(path, "DELETE, GET, HEAD")
         assert answer.headers["allow"] == expected
 
 

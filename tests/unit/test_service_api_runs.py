@@ -68,6 +68,8 @@ def test_the_report_runs_nothing_and_has_no_origin(client: httpx.Client, run: st
     assert "sandbox" in policy and "default-src 'none'" in policy and "allow-" not in policy
     assert "script-src" not in policy
     assert answer.headers["x-content-type-options"] == "nosniff"
+    head = client.head(f"{run}/report")
+    assert (head.status_code, head.content, head.headers["content-security-policy"]) == (200, b"", policy)
 
 
 def records(client: httpx.Client, run: str, **query: Any) -> list[dict[str, Any]]:
@@ -156,6 +158,7 @@ def test_metrics_count_what_is_there(tmp_path: Path) -> None:
             progress = {"read": 10, "kept": 6, "dropped": 3, "failed": 1, "states": "ddrwf"}
             jobs.keep_progress(connection, job, progress, job.changed_at)
         client.get(f"{JOBS}/{queued}")
+        client.head(f"{JOBS}/{queued}")
         client.get("/nothing/here")
         client.request("BREW", "/")
         found = metrics(client)
@@ -172,6 +175,7 @@ def test_metrics_count_what_is_there(tmp_path: Path) -> None:
             "crawlmill_cluster_nodes alive": 2,
             "crawlmill_cluster_nodes dead": 1,
             "crawlmill_http_requests_total /api/v1/jobs/{job_id} 200 GET": 1,
+            "crawlmill_http_requests_total /api/v1/jobs/{job_id} 200 HEAD": 1,
             "crawlmill_http_requests_total /api/v1/jobs 201 POST": 2,
             "crawlmill_http_requests_total 404 GET none": 1,
             "crawlmill_http_requests_total / 405 other": 1,

@@ -15,6 +15,7 @@ from pipeline.service.api.callers import BEARER
 from pipeline.service.api.events import Streams
 from pipeline.service.api.gate import Gate
 from pipeline.service.api.glance import Glance
+from pipeline.service.api.head import Head
 from pipeline.service.api.headers import SecureHeaders
 from pipeline.service.api.metrics import Requests, Stock
 from pipeline.service.api.paths import Paths
@@ -23,7 +24,7 @@ from pipeline.service.scheduling.schedules import NewSchedule
 from pipeline.service.service import Service
 
 API = "/api/v1"
-EVERYWHERE = problems.declared(401, 403, 422, 429, 500, 503)
+EVERYWHERE = problems.declared(401, 403, 421, 422, 429, 500, 503)
 """Problems that any route may answer with."""
 ABOUT = (
     "Errors are problem documents (RFC 9457) whose `detail` is the line that the command line prints."
@@ -50,6 +51,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.service, app.state.registry, app.state.glance = service, registry, glance
     app.state.turns, app.state.streams = Slow(), Streams()
     problems.install(app)
+    app.add_middleware(Head)
     app.add_middleware(BodyLimit, most=service.settings.limits.body_bytes)
     app.add_middleware(Gate, service=service)  # the last one added is the first to see a request
     app.add_middleware(SecureHeaders)

@@ -20,8 +20,8 @@ class Paths:
 
     def methods(self, path: str) -> list[str]:
         """What may be done at a path, in order of the alphabet (RFC 9110, section 10.2.1)."""
-        found = (each.methods or set() for each in self._contexts if each.path_regex.match(path))
-        return sorted(set().union(*found))
+        found = set().union(*(each.methods or () for each in self._contexts if each.path_regex.match(path)))
+        return sorted(found | {"HEAD"} if "GET" in found else found)
 
     def pattern(self, scope: Scope) -> str:
         """The path of the route that a request came to, with its parameters' names: `/api/v1/jobs/{job_id}`."""
