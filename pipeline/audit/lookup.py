@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import dropwhile, islice
 from typing import Any
 
 import pyarrow as pa
@@ -33,6 +33,8 @@ _FORMAT = ParquetFileFormat(default_fragment_scan_options=ParquetFragmentScanOpt
 
 Row = dict[str, Any]
 Place = tuple[str, int, int]
+At = tuple[str, int, int]
+"""A place in the ledger: the name of a file, offset and ordinal, by which the rows of a file are ordered."""
 Known = tuple[str, str, str | None]
 """Input, id and URL: what data/ says of where a row is from."""
 
@@ -55,6 +57,13 @@ class Found:
     """The recipe: kind and fields of each stage."""
     fetch: Row | None = None
     """What came of fetching its URL again, where the job did."""
+    part: str = ""
+    """The ledger's file that has its row."""
+
+    @property
+    def at(self) -> At:
+        """Where it stands in the ledger."""
+        return self.part, self.record["offset"], self.record["ordinal"]
 
 
 def find(
@@ -65,21 +74,27 @@ def find(
     reason: str | None = None,
     stage: str | None = None,
     kept: bool | None = None,
+    after: At | None = None,
     limit: int = 20,
 ) -> Iterator[Found]:
     """Records that are all that is asked for, in the order of the ledger; everything where nothing is asked.
 
     url is matched exactly, or as a pattern where it has `*`; id with or without `<urn:uuid:` and `>`; kept: True for
-    kept records, False for those that left.
+    kept records, False for those that left; after: only what stands later in the ledger than this place.
 
-    Raises NotADataset, DamagedManifest, ValueError for a stage or reason that this run cannot have, and StoreError
-    where a file cannot be read.
+    Raises NotADataset, DamagedManifest, ValueError for a stage, reason or place that this run cannot have, and
+    StoreError where a file cannot be read.
     """
     dataset = open_dataset(store)
     if kept and (reason is not None or stage is not None):
         raise ValueError("kept records have no reason and no stage that they left at; ask for one or the other")
     _check(dataset, stage, reason)
-    return islice(_found(store, dataset, _condition(url, id, reason, stage, kept)), limit)
+    ledgers = dataset.listed("ledger")
+    if after is not None:
+        ledgers = list(dropwhile(lambda file: file.part != after[0], ledgers))
+        if not ledgers:
+            raise ValueError(f"{after[0]}: no file of this run's ledger")
+    return islice(_found(store, dataset, ledgers, _condition(url, id, reason, stage, kept), after), limit)
 
 
 def _check(dataset: Dataset, stage: str | None, reason: str | None) -> None:
@@ -114,10 +129,15 @@ def _matches(pattern: str) -> pc.Expression:
     return pc.match_substring_regex(pc.field("url"), rf"(?s)\A{'.*'.join(map(re.escape, re.split('[*]+', pattern)))}\z")
 
 
-def _found(store: Store, dataset: Dataset, condition: pc.Expression | None) -> Iterator[Found]:
+def _found(
+    store: Store, dataset: Dataset, ledgers: Sequence[File], condition: pc.Expression | None, after: At | None
+) -> Iterator[Found]:
     beside = {(file.kind, file.part): file for file in dataset.files if file.kind in ("signals", "dropped")}
-    for ledger in dataset.listed("ledger"):
-        rows = (row for batch in _scan(store, ledger, None, condition) for row in batch.to_pylist())
+    for ledger in ledgers:
+        wanted = condition
+        if after is not None and ledger.part == after[0]:
+            wanted = _later(after) if condition is None else condition & _later(after)
+        rows = (row for batch in _scan(store, ledger, None, wanted) for row in batch.to_pylist())
         while some := list(islice(rows, _TOGETHER)):
             signals = _at_places(store, beside.get(("signals", ledger.part)), some)
             left = [row for row in some if row["outcome"] != "kept"]
@@ -126,7 +146,14 @@ def _found(store: Store, dataset: Dataset, condition: pc.Expression | None) -> I
             fetches = _fetches(store, dataset, some)
             for row in some:
                 found = _joined(dataset, row, signals.get(_place(row)), dropped.get(_place(row)), kept)
-                yield replace(found, fetch=fetches.get(row["url"])) if row["media"] == "pdf" else found
+                fetch = fetches.get(row["url"]) if row["media"] == "pdf" else None
+                yield replace(found, fetch=fetch, part=ledger.part)
+
+
+def _later(place: At) -> pc.Expression:
+    """What stands after a place in its own file."""
+    _, offset, ordinal = place
+    return (pc.field("offset") > offset) | ((pc.field("offset") == offset) & (pc.field("ordinal") > ordinal))
 
 
 def _joined(dataset: Dataset, row: Row, measured: Row | None, dropped: Row | None, kept: Mapping[Known, Row]) -> Found:

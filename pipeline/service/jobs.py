@@ -6,8 +6,6 @@ event, too. Starting what is queued is `pipeline.service.dispatch`'s, what happe
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import hashlib
 import json
@@ -20,6 +18,7 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
+from pipeline.service.cursors import read_cursor, write_cursor
 from pipeline.service.locations import locate, overlap
 from pipeline.service.tables import ACTIVE, events, jobs, new_id, submissions
 
@@ -208,7 +207,7 @@ def find(
     if name:
         query = query.where(jobs.c.name.icontains(name, autoescape=True))
     if cursor is not None:
-        at, last = _read_cursor(cursor)
+        at, last = read_cursor(cursor, _last_of_page)
         query = query.where(sa.or_(jobs.c.created_at < at, sa.and_(jobs.c.created_at == at, jobs.c.id < last)))
     # whole rows, which may be long, are read of those alone that were chosen: SQLite sorts before it takes the first
     found = [_job(row) for row in connection.execute(_JOBS.where(jobs.c.id.in_(query)).order_by(*order))]
@@ -389,14 +388,11 @@ def _job(row: sa.Row[Any]) -> Job:
 
 
 def _cursor(job: Job) -> str:
-    return base64.urlsafe_b64encode(f"{job.created_at.isoformat()} {job.id}".encode()).decode().rstrip("=")
+    return write_cursor(job.created_at.isoformat(), job.id)
 
 
-def _read_cursor(cursor: str) -> tuple[datetime, str]:
-    try:
-        at, last = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().split(" ")
-        if not re.fullmatch("[a-z2-7]{12}", last):
-            raise ValueError("no job's id")
-        return datetime.fromisoformat(at).astimezone(UTC), last
-    except (ValueError, OverflowError, binascii.Error) as error:
-        raise ValueError(f"cursor: {cursor[:80]!r} is none that a page gave; leave it out to begin anew") from error
+def _last_of_page(words: list[str]) -> tuple[datetime, str]:
+    at, last = words
+    if not re.fullmatch("[a-z2-7]{12}", last):
+        raise ValueError("no job's id")
+    return datetime.fromisoformat(at).astimezone(UTC), last

@@ -7,18 +7,18 @@ files, or two records), and what was found until then is handed over as just tha
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from pipeline.audit.explore import Found, find
+from pipeline.audit.lookup import At, Found, find
+from pipeline.service.cursors import read_cursor, write_cursor
 from pipeline.store import Store
 
 SECONDS = 20.0
 MAX_LIMIT = 50
-MAX_SKIPPED = 2_000
-"""Whoever pages on and on has the texts of all that came before read again."""
 _EVERYTHING = 2**62
 
 
@@ -72,37 +72,46 @@ class Query:
 
 @dataclass(frozen=True)
 class Results:
-    """Some records. more: others follow; whole: False where the time was over before the ledger was."""
+    """Some records. following: the cursor of what was not looked at; None at the end, or where no record was looked at;
+    whole: False where the time was over before the ledger was.
+    """
 
     found: list[Found]
-    more: bool
+    following: str | None
     whole: bool
 
 
 def search(
     root: str,
     query: Query,
-    skipped: int = 0,
+    cursor: str | None = None,
     limit: int = MAX_LIMIT,
     seconds: float = SECONDS,
     fits: Callable[[Found], bool] = lambda found: True,
 ) -> Results:
-    """Records of the run in `root`, after `skipped` others. fits: what else must hold of one.
+    """Records of the run in `root`, after where a cursor says. fits: what else must hold of one.
 
-    Raises what `pipeline.audit.lookup.find` does: ValueError for a stage or reason that the run cannot have,
+    Raises what `pipeline.audit.lookup.find` does: ValueError for a stage, reason or cursor that the run cannot have,
     StoreError.
     """
     found: list[Found] = []
-    passed = 0
+    last: Found | None = None
+    after = read_cursor(cursor, _place) if cursor is not None else None
     store = TimedStore(root, time.monotonic() + seconds)
     with contextlib.suppress(OutOfTime):
-        for each in find(store, **query.asks, limit=_EVERYTHING):
+        for each in find(store, **query.asks, after=after, limit=_EVERYTHING):
             if query.fits(each) and fits(each):
-                passed += 1
-                if passed > skipped + limit:
-                    return Results(found, True, True)
-                if passed > skipped:
-                    found.append(each)
+                if len(found) == limit:
+                    return Results(found, write_cursor(*found[-1].at), True)
+                found.append(each)
+            last = each
             store.check()
-        return Results(found, False, True)
-    return Results(found, False, False)
+        return Results(found, None, True)
+    return Results(found, write_cursor(*last.at) if last is not None else None, False)
+
+
+def _place(words: list[str]) -> At:
+    if not re.fullmatch(r"part-[0-9]+\.parquet [0-9]{1,18} [0-9]{1,18}", " ".join(words)):
+        raise ValueError("no place in a ledger")
+    part, offset, ordinal = words
+    return part, int(offset), int(ordinal)

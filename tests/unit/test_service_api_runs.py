@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -16,7 +19,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving import Served, SomeCluster, served
 from test_service_api_gate import detail
 
+from pipeline.audit.lookup import Found
 from pipeline.service import jobs, search
+from pipeline.service.cursors import write_cursor
 from pipeline.service.jobs import State
 
 JOBS = "/api/v1/jobs"
@@ -107,6 +112,58 @@ def test_what_there_is_more_of_is_said(client: httpx.Client, run: str) -> None:
     assert (len(answer["records"]), answer["said"]) == (2, "there are more than 2")
 
 
+@pytest.mark.parametrize("query", ["", "outcome=dropped&", "url=http*&language=eng_Latn&", "reason=too_few_words&"])
+def test_pages_of_records(client: httpx.Client, run: str, query: str) -> None:
+    """However many ask for each page, all of them together are the ledger, once and in its order."""
+    whole, pages = ([*pages_of(client, f"{run}/records?{query}limit={limit}")] for limit in (100, 7))
+    assert [each for page in whole for each in page] == [each for page in pages for each in page]
+    assert {len(page) for page in pages[:-1]} == {7} and 0 < len(pages[-1]) <= 7
+    places = [tuple(each["record"][name] for name in ("shard", "offset", "ordinal")) for page in pages for each in page]
+    assert places == sorted(set(places))
+    if not query:
+        assert len(places) == client.get(f"{run}/manifest").json()["totals"]["records_read"] > 300
+
+
+def pages_of(client: httpx.Client, path: str | None) -> Iterator[list[dict[str, Any]]]:
+    while path is not None:
+        answer = client.get(path)
+        assert ("next" in answer.links) == (answer.json()["next"] is not None)
+        yield answer.json()["records"]
+        path = answer.links["next"]["url"] if "next" in answer.links else None
+
+
+def test_the_explorer_has_them_all_without_scripts(client: httpx.Client, run: str) -> None:
+    page: str | None = f"{run.removeprefix('/api/v1')}/records?outcome=dropped"
+    seen: list[str] = []
+    while page is not None:
+        text = client.get(page).text
+        seen += re.findall(r'class="url code" href="([^"]+)"', text)
+        later = re.search(r'rel="next" href="([^"]+)"', text)
+        page = html.unescape(str(httpx.URL(page).join(later[1]))) if later else None
+    assert len(seen) == len(set(seen)) == client.get(f"{run}/manifest").json()["totals"]["dropped"] > 100
+
+
+def test_a_cursor_beyond_the_last_record_is_an_empty_page(client: httpx.Client, run: str, dataset: Path) -> None:
+    last = max(path.name for path in (dataset / "ledger").iterdir())
+    assert records(client, run, cursor=write_cursor(last, 10**18 - 1, 10**18 - 1)) == []
+
+
+def test_a_search_that_was_ended_goes_on_from_there(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(search, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def slow(found: Found) -> bool:
+        clock[0] += 1
+        return False
+
+    first = search.search(str(dataset), search.Query(), seconds=3.5, fits=slow)
+    assert (first.found, first.whole) == ([], False)
+    rest = search.search(str(dataset), search.Query(), first.following, limit=1_000)
+    everything = search.search(str(dataset), search.Query(), limit=1_000)
+    assert rest.found == everything.found[4:]
+    assert (everything.following, everything.whole) == (None, True)
+
+
 def test_a_search_has_its_time(client: httpx.Client, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "SECONDS", 0.0)
     answer = client.get(f"{run}/records", params={"url": "*"}).json()
@@ -124,6 +181,10 @@ def test_a_search_has_its_time(client: httpx.Client, run: str, monkeypatch: pyte
         ("url=%00", "url:"),
         ("language=e%27", "language:"),
         ("text=maybe", "text:"),
+        ("cursor=%25", "cursor:"),
+        ("cursor=YQ", "none that a page gave"),
+        (f"cursor={write_cursor('part-00000.parquet', 1, -1)}", "none that a page gave"),
+        (f"cursor={write_cursor('part-77777.parquet', 1, 1)}", "no file of this run's ledger"),
     ],
 )
 def test_searches_that_cannot_be(client: httpx.Client, run: str, query: str, said: str) -> None:

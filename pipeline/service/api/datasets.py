@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from pipeline import manifest
@@ -14,6 +14,7 @@ from pipeline.faults import MissingFile, StoreError
 from pipeline.service import search
 from pipeline.service.api.callers import Reader, ServiceHere
 from pipeline.service.api.jobs import JobId, job_named
+from pipeline.service.api.paging import LINKED, Cursor, link
 from pipeline.service.api.problems import Problem, declared
 from pipeline.service.api.slow import TurnsHere
 from pipeline.service.api.views import RecordPage, json_safe
@@ -75,8 +76,10 @@ def report(job_id: JobId, service: ServiceHere, caller: Reader) -> StreamingResp
     return StreamingResponse(chunks(), headers=headers, media_type="text/html")
 
 
-@router.get("/records", responses=declared(404, 409))
+@router.get("/records", responses=LINKED | declared(404, 409))
 async def records(
+    request: Request,
+    response: Response,
     job_id: JobId,
     service: ServiceHere,
     caller: Reader,
@@ -88,6 +91,7 @@ async def records(
     outcome: Annotated[Literal["kept", "dropped", "failed"] | None, Query()] = None,
     language: Annotated[str | None, Query(pattern="^[A-Za-z_]{2,20}$", examples=["eng_Latn"])] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_RECORDS)] = 20,
+    cursor: Cursor = None,
     text: Annotated[bool, Query(description="with their texts")] = False,
 ) -> RecordPage:
     """Records that are all that is asked for, in the order of the ledger, with what happened to them and why."""
@@ -96,28 +100,33 @@ async def records(
         outcome=outcome or "",
         language=language or "",
     )
-    return await turns.searches.take(caller, lambda: _records(service, job_id, query, limit, text))
+    page = await turns.searches.take(caller, lambda: _records(service, job_id, query, cursor, limit, text))
+    link(request, response, page.next)
+    return page
 
 
-def _records(service: Service, job_id: str, query: search.Query, limit: int, text: bool) -> RecordPage:
+def _records(
+    service: Service, job_id: str, query: search.Query, cursor: str | None, limit: int, text: bool
+) -> RecordPage:
     job = job_named(service, job_id)
     if not Store(job.output).exists(manifest.FILE):
         raise _not_yet(job, manifest.FILE)
     try:
-        results = search.search(job.output, query, limit=limit, seconds=search.SECONDS)
+        results = search.search(job.output, query, cursor, limit, search.SECONDS)
     except ValueError as error:
         raise Problem(422, str(error), "request") from error
     said = None
     if not results.whole:
-        said = f"stopped after {search.SECONDS:g} s, before the whole ledger was read; ask for less, or for a URL"
-    elif results.more:
+        on = "go on from next, or " if results.following is not None else ""
+        said = f"stopped after {search.SECONDS:g} s, before the whole ledger was read; {on}ask for less, or for a URL"
+    elif results.following is not None:
         said = f"there are more than {limit}"
     room = MAX_TEXTS if text else 0
     shown = []
     for found in results.found:
         shown.append(_record(found, text, room))
         room -= len(found.text or "")
-    return RecordPage(records=shown, said=said)
+    return RecordPage(records=shown, next=results.following, said=said)
 
 
 def _record(found: Found, text: bool, room: int) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import urlencode
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -12,6 +11,7 @@ from fastapi.responses import PlainTextResponse
 from pipeline.service import jobs
 from pipeline.service.api.body import BodyHere, documented
 from pipeline.service.api.callers import Reader, ServiceHere, Submitter, must_be_of
+from pipeline.service.api.paging import LINKED, Cursor, link
 from pipeline.service.api.problems import Problem, declared
 from pipeline.service.api.slow import TurnsHere
 from pipeline.service.api.views import JobDetail, JobPage, JobSummary, Plan
@@ -72,10 +72,7 @@ async def plan(service: ServiceHere, caller: Submitter, turns: TurnsHere, body: 
     return Plan.model_validate(await turns.plans.take(caller, lambda: service.plan(body.read())))
 
 
-@router.get(
-    "/jobs",
-    responses={200: {"headers": {"Link": {"schema": {"type": "string"}, "description": 'rel="next", RFC 8288'}}}},
-)
+@router.get("/jobs", responses=LINKED)
 def list_jobs(
     request: Request,
     response: Response,
@@ -85,7 +82,7 @@ def list_jobs(
     team: Annotated[str | None, Query(pattern=NAME)] = None,
     name: Annotated[str | None, Query(pattern=NAME, description="a part of it")] = None,
     limit: Annotated[int, Query(ge=1, le=jobs.MAX_PAGE)] = 50,
-    cursor: Annotated[str | None, Query(pattern="^[A-Za-z0-9_-]{1,200}$", description="`next` of a page")] = None,
+    cursor: Cursor = None,
 ) -> JobPage:
     """Jobs, newest first."""
     try:
@@ -93,9 +90,7 @@ def list_jobs(
             page = jobs.find(connection, states=state, team=team, name=name, limit=limit, cursor=cursor)
     except ValueError as error:
         raise Problem(422, str(error), "request") from error
-    if page.following is not None:
-        again = [(key, value) for key, value in request.query_params.multi_items() if key != "cursor"]
-        response.headers["Link"] = f'<{request.url.path}?{urlencode([*again, ("cursor", page.following)])}>; rel="next"'
+    link(request, response, page.following)
     return JobPage(jobs=[JobSummary.of(job) for job in page.jobs], next=page.following)
 
 

@@ -89,6 +89,7 @@ class RecordPage(_View):
     """Records of a run, each as `crawlmill inspect --json` prints it."""
 
     records: list[dict[str, JsonValue]]
+    next: str | None = Field(description="the cursor of what follows; null at the end, or where `said` says why")
     said: str | None = Field(description="why there may be more than were found; null where all were looked at")
 
 

@@ -47,18 +47,18 @@ Word = Annotated[str, Query(max_length=4_000)]
 
 @dataclass(frozen=True)
 class Asked:
-    """What the explorer was asked for. skipped: records before the first one shown."""
+    """What the explorer was asked for. cursor: of the page before."""
 
     query: search.Query
-    skipped: int = 0
+    cursor: str = ""
 
     @property
     def any(self) -> bool:
         return self.query != search.Query()
 
-    def words(self, **changed: str | int) -> str:
-        """The query part of the address of such a page."""
-        named: dict[str, str | int] = {**self.query.__dict__, "skipped": self.skipped, **changed}
+    def words(self, cursor: str | None = None) -> str:
+        """The query part of the address of a page with the same question."""
+        named = {**self.query.__dict__, "cursor": cursor}
         return urlencode({name: value for name, value in named.items() if value})
 
 
@@ -83,10 +83,10 @@ def records_pages(service: Service) -> APIRouter:
         outcome: Word = "",
         id: Word = "",
         duplicate_of: Word = "",
-        skipped: Annotated[int, Query(ge=0, le=search.MAX_SKIPPED)] = 0,
+        cursor: Word = "",
     ) -> Response:
         query = search.Query(url.strip(), reason, stage, language, outcome, id.strip(), duplicate_of.strip())
-        asked = Asked(query, skipped)
+        asked = Asked(query, cursor)
         return await turns.searches.take(caller, lambda: _records(request, job_named(service, job_id), asked))
 
     @router.get("/jobs/{job_id}/record")
@@ -118,10 +118,9 @@ def _report(job: Job) -> Response:
 def _records(request: Request, job: Job, asked: Asked) -> Response:
     dataset, found, fault, start = _opened(job), None, None, time.monotonic()
     try:
-        found = search.search(job.output, asked.query, asked.skipped, PER_PAGE) if asked.any else None
+        found = search.search(job.output, asked.query, asked.cursor or None, PER_PAGE) if asked.any else None
     except ValueError as error:
         fault = str(error)
-    after = asked.skipped + PER_PAGE
     return page(
         request,
         "records.html.j2",
@@ -132,9 +131,8 @@ def _records(request: Request, job: Job, asked: Asked) -> Response:
         fault=fault,
         seconds=time.monotonic() - start,
         rows=[(each, explain(each), _address(job, each)) for each in found.found] if found else [],
-        following=asked.words(skipped=after) if found and found.more else None,
-        too_far=after > search.MAX_SKIPPED,
-        earlier=asked.words(skipped=max(0, asked.skipped - PER_PAGE)) if asked.skipped else None,
+        first=asked.words(),
+        following=asked.words(found.following) if found and found.following else None,
         reasons=_reasons(dataset),
         languages=[each.language for each in dataset.languages[:MAX_LANGUAGES]],
         totals=dataset.totals,
