@@ -23,6 +23,7 @@ from pipeline.service.settings import read_settings
 HEAD = Node("10.0.0.1", "head", True, True, 0.0, 1e9, 0.0, 0.0, "")
 WORKER = Node("10.0.0.2", "worker", False, True, 8.0, 16e9, 3.0, 4e9, "")
 GONE = Node("10.0.0.3", "gone", False, False, 8.0, 16e9, None, None, "the node died")
+IDLE = Node("10.0.0.4", "idle", False, False, 8.0, 16e9, None, None, "idle", dismissed=True)
 
 
 @dataclass
@@ -31,7 +32,7 @@ class SomeCluster:
 
     away: str | None = None
     printed: dict[str, str] = field(default_factory=dict)
-    machines: Sequence[Node] = (HEAD, WORKER, GONE)
+    machines: Sequence[Node] = (HEAD, WORKER, GONE, IDLE)
     holding: threading.Event | None = None
 
     def logs(self, submission_id: str) -> str | None:

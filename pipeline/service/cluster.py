@@ -30,6 +30,8 @@ _WHOLE = re.compile(rb"[^\\](?=\\[^u])|[ -\[\]-~]{6}")
 """Bytes of a JSON string after which no escape and no character goes on: the first of some backslashes begins one, and
 none has six bytes without.
 """
+DISMISSED = frozenset({"EXPECTED_TERMINATION", "AUTOSCALER_DRAIN_IDLE"})
+"""Ray's reasons for the death of a node (NodeDeathInfo in its common.proto) that are no loss."""
 NO_TOKEN = "put the cluster's token into RAY_AUTH_TOKEN or ~/.ray/auth_token, as for Ray itself"
 
 
@@ -66,7 +68,9 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Node:
-    """A machine of the cluster; memory in bytes, of what Ray hands out. used: None where the cluster does not say."""
+    """A machine of the cluster; memory in bytes, of what Ray hands out. used: None where the cluster does not say;
+    dismissed: it is gone because it was told to go, idle or stopped in order.
+    """
 
     address: str
     hostname: str
@@ -77,6 +81,7 @@ class Node:
     cpus_used: float | None
     memory_used: float | None
     said: str
+    dismissed: bool = False
 
 
 class Cluster:
@@ -234,6 +239,7 @@ def _node(summary: Mapping[str, Any], usage: Mapping[str, Any] | None) -> Node:
         cpus_used=_first(used.get("CPU")),
         memory_used=_first(used.get("memory")),
         said=str(raylet.get("stateMessage") or ""),
+        dismissed=_at(raylet, "deathInfo", "reason") in DISMISSED,
     )
 
 

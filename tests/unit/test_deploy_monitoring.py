@@ -9,14 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
-from starlette.testclient import TestClient
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from serving import served
 
-from pipeline.service.api.app import create_app
-from pipeline.service.cluster import Node
-from pipeline.service.database import Database
 from pipeline.service.jobs import State
-from pipeline.service.service import Service
-from pipeline.service.settings import Settings
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
@@ -37,37 +34,50 @@ def test_an_alert_says_how_urgent_it_is_and_what_to_do(rule: Any) -> None:
     assert len(rule["annotations"]["description"]) > 40
 
 
-class OneWorker:
-    """A cluster with one machine."""
+@pytest.fixture(scope="module")
+def scrape(tmp_path_factory: pytest.TempPathFactory) -> list[Metric]:
+    """What a service says that runs a job and has a schedule for every snapshot."""
+    folder = tmp_path_factory.mktemp("scraped")
+    with served(folder, f"sqlite:///{folder}/crawlmill.db") as service, service.client() as client:
+        service.move(client.post("/api/v1/jobs", json=service.job("a")).json()["id"], State.STARTING, State.RUNNING)
+        source = {"kind": "commoncrawl", "snapshot": "{snapshot}"}
+        job = service.job("{schedule}", source=source, output={"path": "out/{snapshot}"})
+        wanted = {"name": "every", "trigger": {"snapshots": True}, "job": job}
+        assert client.post("/api/v1/schedules", json=wanted).status_code == 201
+        return list(text_string_to_metric_families(client.get("/metrics").text))
 
-    def nodes(self) -> list[Node]:
-        return [Node("10.0.0.1", "a", head=True, alive=True, cpus=2, memory=1, cpus_used=1, memory_used=0, said="")]
 
-    def logs(self, submission_id: str) -> str | None:
-        return None
-
-    def fault(self) -> str | None:
-        return None
-
-
-def test_every_metric_that_is_watched_is_one_that_the_service_has(tmp_path: Path) -> None:
-    settings = Settings(database=f"sqlite:///{tmp_path}/db", data=tmp_path)
-    database = Database(settings.database)
-    database.upgrade()
-    app = create_app(Service(settings, database, OneWorker()))
-    answer = TestClient(app, base_url="http://127.0.0.1", client=("127.0.0.1", 50000)).get("/metrics")
-    assert answer.status_code == 200
-    families = dict(re.findall(r"^# TYPE (\S+) (\S+)$", answer.text, re.M))
-    suffixes = {"histogram": ("_bucket", "_count", "_sum")}
-    there = {name + suffix for name, kind in families.items() for suffix in suffixes.get(kind, ("",))}
-    queries = [rule["expr"] for rule in alerts()] + [
+def queries() -> list[str]:
+    return [rule["expr"] for rule in alerts()] + [
         target["expr"] for panel in panels() for target in panel.get("targets", ())
     ]
-    watched = {name for query in queries for name in re.findall(r"\bcrawlmill_\w+", query)}
+
+
+def test_every_metric_that_is_watched_is_one_that_the_service_has(scrape: list[Metric]) -> None:
+    there = {sample.name for family in scrape for sample in family.samples}
+    watched = {name for query in queries() for name in re.findall(r"\bcrawlmill_\w+", query)}
     assert len(watched) > 12
     assert watched <= there
-    states = [each for query in queries for each in re.findall(r'crawlmill_jobs\{state=~?"([a-z|]+)"', query)]
+    states = [each for query in queries() for each in re.findall(r'crawlmill_jobs\{state=~?"([a-z|]+)"', query)]
     assert {name for each in states for name in each.split("|")} <= {*State}
+
+
+def test_every_label_that_is_asked_for_is_one_that_the_metric_has(scrape: list[Metric]) -> None:
+    values: dict[str, dict[str, set[str]]] = {}
+    for sample in (sample for family in scrape for sample in family.samples):
+        for label, value in sample.labels.items():
+            values.setdefault(sample.name, {}).setdefault(label, set()).add(value)
+    for query in queries():
+        metrics = re.findall(r"\bcrawlmill_\w+", query)
+        known = {label for name in metrics for label in values.get(name, ())}
+        grouped = {each.strip() for group in re.findall(r"\bby \(([^)]*)\)", query) for each in group.split(",")}
+        assert grouped <= known, query
+        for name, label, value in re.findall(r'(crawlmill_\w+)\{(\w+)="(\w+)"', query):
+            assert value in values[name][label], query
+    for rule in alerts():
+        said = {each for text in rule["annotations"].values() for each in re.findall(r"\$labels\.(\w+)", text)}
+        if said and "crawlmill_" in rule["expr"]:
+            assert all(f"by ({label})" in rule["expr"] for label in said), rule["alert"]
 
 
 def test_panels_do_not_cover_each_other() -> None:

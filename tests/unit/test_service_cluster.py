@@ -105,6 +105,14 @@ def test_beyond_this_machine_no_cluster_without_a_token(
         Cluster(beyond).check()
 
 
+def test_a_node_that_was_told_to_go_is_not_lost(server: Server) -> None:
+    reasons = ("EXPECTED_TERMINATION", "AUTOSCALER_DRAIN_IDLE", "AUTOSCALER_DRAIN_PREEMPTED", "UNEXPECTED_TERMINATION")
+    gone = [{"raylet": {"state": "DEAD", "deathInfo": {"reason": reason}}} for reason in reasons]
+    living = [{"raylet": {"state": "ALIVE"}}, {"raylet": {"state": "DEAD"}}]
+    server.answer = 200, json.dumps({"data": {"summary": [*gone, *living]}})
+    assert sorted(node.dismissed for node in Cluster(server.url()).nodes()) == [False] * 4 + [True] * 2
+
+
 def test_an_attempt_is_what_ray_says(server: Server) -> None:
     server.answer = 200, json.dumps({"status": "FAILED", "message": "gone", "driver_exit_code": 137})
     attempt = Cluster(server.url()).attempt("x")

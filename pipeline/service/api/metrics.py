@@ -20,14 +20,15 @@ from pipeline.service import jobs
 from pipeline.service.api.glance import Glance
 from pipeline.service.cluster import ClusterFault
 from pipeline.service.jobs import Job, State
-from pipeline.service.scheduling import schedule_runs, snapshots
+from pipeline.service.scheduling import schedule_runs, schedules, snapshots
 from pipeline.service.service import Service
 
 METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"})
 SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 SHARDS = {"w": "waiting", "r": "running", "d": "done", "f": "unreadable"}
 """Letters of a progress snapshot (`pipeline.service.progress`)."""
-COUNTED = ("read", "kept", "dropped", "failed")
+COUNTED = ("read", "dropped", "failed")
+"""Of a run these only grow; what is kept so far falls when duplicates leave."""
 
 
 class Requests:
@@ -89,6 +90,7 @@ class Stock(Collector):
             counts, active = jobs.counts(connection), jobs.active(connection)
             waiting = schedule_runs.waiting(connection)
             feed = snapshots.feed_of(connection, self._crawl)
+            wanted = schedules.any_follows(connection, self._crawl)
         yield _gauge("crawlmill_jobs", "Jobs.", ["state"], {(state,): n for state, n in counts.items()})
         queued = [(now - job.changed_at).total_seconds() for job in active if job.state == State.QUEUED]
         oldest = max(queued, default=0.0)
@@ -96,9 +98,10 @@ class Stock(Collector):
         yield from _of_jobs([job for job in active if job.state in (State.RUNNING, State.CANCELLING)], now)
         counted = {(name,): float(number) for name, number in waiting.items()}
         yield _gauge("crawlmill_schedule_waiting", "Runs that wait for a person.", ["schedule"], counted)
-        polled = {(): feed.answered_at.timestamp()} if feed is not None and feed.answered_at is not None else {}
-        said = "When the list of snapshots was last read (Unix time)."
-        yield _gauge("crawlmill_snapshot_poll_last_success_seconds", said, [], polled)
+        read_at = feed.answered_at.timestamp() if feed is not None and feed.answered_at is not None else 0.0
+        polled = {(self._crawl,): read_at} if wanted else {}
+        said = "When a list of snapshots that a schedule follows was last read (Unix time; 0: never)."
+        yield _gauge("crawlmill_snapshot_poll_last_success_seconds", said, ["base"], polled)
         yield from self._of_cluster()
 
     def _of_cluster(self) -> Iterator[Metric]:
@@ -114,8 +117,10 @@ class Stock(Collector):
             ("used",): sum(node.cpus_used or 0.0 for node in alive),
         }
         yield _gauge("crawlmill_cluster_cpus", "Processors that Ray hands out.", ["state"], cpus)
-        counted = {("alive",): len(alive), ("dead",): len(nodes) - len(alive)}
-        yield _gauge("crawlmill_cluster_nodes", "Machines.", ["state"], counted)
+        dismissed = sum(node.dismissed for node in nodes if not node.alive)
+        counted = {("alive",): len(alive), ("dismissed",): dismissed, ("lost",): len(nodes) - len(alive) - dismissed}
+        said = "Machines; of those that are gone, which were told to go and which were lost."
+        yield _gauge("crawlmill_cluster_nodes", said, ["state"], counted)
 
 
 def _of_jobs(running: list[Job], now: datetime) -> Iterator[Metric]:
@@ -126,6 +131,8 @@ def _of_jobs(running: list[Job], now: datetime) -> Iterator[Metric]:
         for job in running:
             family.add_metric([job.id], _number((job.progress or {}).get(name)))
         yield family
+    kept = {(job.id,): _number((job.progress or {}).get("kept")) for job in running}
+    yield _gauge("crawlmill_job_records_kept", "Records that a running job has kept so far.", ["job_id"], kept)
     shards = {
         (job.id, SHARDS[letter]): float(number)
         for job in running

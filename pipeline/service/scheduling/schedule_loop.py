@@ -58,8 +58,8 @@ class Scheduler:
     def poll(self, now: datetime, client: httpx.Client) -> None:
         """Look for new snapshots where a schedule wants them, and whether those that are due are published."""
         with self._database.read() as connection:
-            triggers = [each.trigger for each in schedules.everything(connection)]
-        if not any(isinstance(each, EverySnapshot) and each.base == self._crawl for each in triggers):
+            wanted = schedules.any_follows(connection, self._crawl)
+        if not wanted:
             return
         try:
             new = snapshots.poll(self._database, self._crawl, client, self._every, now)

@@ -144,6 +144,12 @@ def everything(connection: sa.Connection, only: str | None = None) -> list[Store
     return [_stored(row) for row in connection.execute(query)]
 
 
+def any_follows(connection: sa.Connection, base: str) -> bool:
+    """Whether a schedule is for the snapshots of a list."""
+    triggers = (each.trigger for each in everything(connection))
+    return any(isinstance(each, EverySnapshot) and each.base == base for each in triggers)
+
+
 def get(connection: sa.Connection, name: str) -> Stored:
     """Raises NoSuchSchedule."""
     row = connection.execute(schedules.select().where(schedules.c.name == name)).one_or_none()
