@@ -120,7 +120,7 @@ def status(which: str, watch: bool, server: str | None, as_json: bool) -> None:
 @click.option("--follow", is_flag=True, help="Go on until the job is over.")
 @server
 def logs(which: str, tail: int | None, follow: bool, server: str | None) -> None:
-    """Print what a job's driver printed."""
+    """Print what a job's driver printed: of a long log the last 4 MiB."""
     from pipeline.client.watching import log_lines
     from pipeline.report.visible import visible
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,6 +19,7 @@ from test_service_api_gate import detail
 from pipeline.sample.crawl import write_sample
 from pipeline.service import jobs
 from pipeline.service.api.problems import problem_of
+from pipeline.service.cluster import MAX_LOG
 from pipeline.service.jobs import State
 from pipeline.spec import parse_job
 
@@ -280,6 +282,10 @@ def test_logs(service: Served, mine: httpx.Client) -> None:
     assert answer.text == "one\ntwo\nthree ü\n"
     assert mine.get(path, params={"tail": 2}).text == "two\nthree ü\n"
     assert mine.get(path, params={"tail": 0}).text == ""
+    most = f"the last {MAX_LOG // 2**20} MiB"
+    assert most in mine.get("/api/v1/openapi.json").json()["paths"][f"{JOBS}/{{job_id}}/logs"]["get"]["description"]
+    page = mine.get(f"/jobs/{made}/log").text
+    assert re.findall(f'href="{path}">(.+)</a>', page) == [f"As text, up to {most}"]
     service.cluster.away = "the cluster is away"
     try:
         assert "the cluster is away" in detail(mine.get(path), 503)

@@ -139,7 +139,7 @@ async def logs(
     turns: TurnsHere,
     tail: Annotated[int | None, Query(ge=0, le=MAX_TAIL, description="so many of its last lines")] = None,
 ) -> PlainTextResponse:
-    """What the job's last attempt printed, as the cluster has it."""
+    """What the job's last attempt printed, as the cluster has it: of a long log the last 4 MiB."""
     return PlainTextResponse(await turns.logs.take(caller, lambda: _log(service, job_id, tail)))
 
 
