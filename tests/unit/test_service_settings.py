@@ -5,9 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
-from pipeline.service.settings import read_settings
+from pipeline.service.policy import StoragePolicy
+from pipeline.service.settings import Limits, Settings, read_settings
 from pipeline.spec import JobError
+
+
+def test_every_setting_is_documented() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "service.md").read_text()
+    written = yaml.safe_load(page.partition("## Settings")[2].partition("```yaml\n")[2].partition("```")[0])
+    Settings.model_validate(written)
+    assert {*written} == {*Settings.model_fields}
+    assert {*written["limits"]} == {*Limits.model_fields}
+    assert {*written["storage"]} == {*StoragePolicy.model_fields}
 
 
 def test_a_password_of_the_cluster_s_is_refused_and_not_shown(tmp_path: Path) -> None:
