@@ -5,10 +5,12 @@ does that.
 from __future__ import annotations
 
 import fnmatch
+import os
 import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,43 @@ def test_the_image_has_what_pyproject_pins() -> None:
     wanted, constraints = names(printed), names((DEPLOY / "constraints.txt").read_text().splitlines())
     assert len(wanted) == len(printed) == len(project["dependencies"]) + len(project["optional-dependencies"]["s3"])
     assert {name: constraints.get(name) for name in wanted} == wanted
+
+
+def test_ray_up_installs_the_code_that_was_shipped(tmp_path: Path) -> None:
+    """Also when it has the version of the code that is there, and where other wheels were shipped before."""
+    commands = yaml.safe_load((DEPLOY / "ray" / "cluster.yaml").read_text())["setup_commands"]
+    environment = {"HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PIP_NO_INDEX": "1"}
+    dist = tmp_path / "crawlmill" / "dist"
+    dist.mkdir(parents=True)
+    (tmp_path / "crawlmill" / "constraints.txt").touch()
+    (tmp_path / ".profile").touch()
+    os.utime(shipped(dist, "0.2.0", "long ago"), (0, 0))
+    found = []
+    for code in ("first", "second"):
+        shipped(dist, "0.1.0", code)
+        for command in commands:
+            if not command.startswith("sudo "):
+                subprocess.run(["bash", "-c", command], env=environment, check=True)
+        python = tmp_path / "crawlmill" / "env" / "bin" / "python"
+        asked = [python, "-c", "import crawlmill_code; print(crawlmill_code.IS)"]
+        found.append(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip())
+    assert found == ["first", "second"]
+
+
+def shipped(dist: Path, version: str, code: str) -> Path:
+    """A wheel that needs nothing, with one module."""
+    info = f"crawlmill-{version}.dist-info"
+    files = {
+        "crawlmill_code.py": f"IS = {code!r}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: crawlmill\nVersion: {version}\nProvides-Extra: s3\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    path = dist / f"crawlmill-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+        archive.writestr(f"{info}/RECORD", "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"]))
+    return path
 
 
 def test_every_file_of_the_packages_is_installed_with_them() -> None:
