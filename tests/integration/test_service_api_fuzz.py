@@ -22,6 +22,7 @@ pytestmark = pytest.mark.service
 CONFIG = """
 continue-on-failure = true
 workers = 2
+request-timeout = 60
 
 [warnings]
 display = []
@@ -87,7 +88,7 @@ def test_schemathesis_finds_nothing(service: Served, dataset: Path, tmp_path: Pa
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     print(found.stdout)
     assert found.returncode == 0, found.stderr[-2_000:]

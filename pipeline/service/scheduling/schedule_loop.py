@@ -21,7 +21,7 @@ from pipeline.http import HTTP
 from pipeline.service.database import Database
 from pipeline.service.scheduling import publication, schedule_runs, schedules, snapshots
 from pipeline.service.scheduling.collinfo import FeedFault, new_client
-from pipeline.service.scheduling.scheduler import Decision, EverySnapshot
+from pipeline.service.scheduling.scheduler import Decision
 from pipeline.service.scheduling.schedules import Check, Stored
 from pipeline.service.settings import Settings
 
