@@ -469,7 +469,7 @@ def test_an_unreachable_cluster_is_said_soon_and_before_any_work(job: Path, tmp_
     assert said.status == 2
     assert address in one_line(said)
     assert "--address" in said.err
-    assert time.monotonic() - start < 45, "20 s of patience, and what imports take on a busy machine"
+    assert time.monotonic() - start < 90, "20 s of patience, and what imports take on a busy machine"
     assert not (tmp_path / "out").exists()
 
 

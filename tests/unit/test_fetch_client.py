@@ -114,7 +114,7 @@ def test_what_servers_do_to_a_client(behaviour: Behaviour, reason: str) -> None:
     with Origin({"/": behaviour}) as origin, pytest.raises(Fault) as found:
         get(origin)
     assert found.value.reason == reason
-    assert time.monotonic() - start < 6
+    assert time.monotonic() - start < 60  # the slow one would take minutes
 
 
 def test_what_lies_beyond_the_announced_length_is_nobodys_answer() -> None:
