@@ -12,15 +12,20 @@ help:
 	@echo "make test   every test that needs only Python"
 	@echo "make check  everything: system packages, lint, types, import rules, all tests"
 
-$(VENV)/.installed: pyproject.toml deploy/constraints.txt
+define MAKE_VENV
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "crawlmill needs Python 3.11 or later: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
+endef
+
+$(VENV)/.installed: pyproject.toml deploy/constraints.txt
+	$(MAKE_VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c deploy/constraints.txt -e .
 	@touch $@
 
-$(VENV)/.tested: $(VENV)/.installed tests/constraints.txt
+$(VENV)/.tested: pyproject.toml deploy/constraints.txt tests/constraints.txt
+	$(MAKE_VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c deploy/constraints.txt -c tests/constraints.txt -e '.[test]'
-	@touch $@
+	@touch $(VENV)/.installed $@
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
@@ -32,7 +37,7 @@ demo: $(VENV)/.installed
 	@echo "pages: $(DEMO)/out   PDFs: $(DEMO)/out-pdf   what the PDFs' origin was asked: $(DEMO)/origin.log"
 
 test: $(VENV)/.tested
-	$(BIN)/pytest -n auto --dist loadfile -m "not (browser or cluster or corpus or ocr or postgres or service)"
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not (browser or cluster or corpus or ocr or postgres or service)"
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .
@@ -50,8 +55,8 @@ system-deps:
 
 check: export CRAWLMILL_NO_SKIPS = 1
 check: system-deps lint test
-	$(BIN)/pytest -n auto --dist loadfile -m "(browser or corpus or ocr or postgres or service) and not cluster"
-	$(BIN)/pytest -n 2 --dist loadfile -m cluster  # mostly waiting for Ray, so two at a time
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "(browser or corpus or ocr or postgres or service) and not cluster"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m cluster  # mostly waiting for Ray, so two at a time
 
 clean:
 	rm -rf $(VENV) $(DEMO) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

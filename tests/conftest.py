@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 pytest_plugins = ["browsing", "postgres"]
 
@@ -48,14 +49,25 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def html_run(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The finished output of the recipe extract-only over the corpus's web pages; takes a minute, once a session."""
+def html_run(corpora: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The finished output of the recipe extract-only over the corpus's web pages; takes a minute, once for all workers
+    of a session.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "html_run"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "out" / "manifest.json").exists():
+            _run_over_pages(corpora, folder)
+    return folder / "out"
+
+
+def _run_over_pages(corpora: Path, folder: Path) -> None:
     from pipeline.engine.inline import InlineEngine
     from pipeline.events import Finished
     from pipeline.plan import make_plan
     from pipeline.run import run
 
-    folder = tmp_path_factory.mktemp("html_run")
+    folder.mkdir(exist_ok=True)
     source = {"kind": "warc", "paths": [str(corpora / "html" / "web-bench.warc.gz")]}
     job = {"name": "html-run", "source": source, "recipe": "extract-only"}
     (folder / "job.yaml").write_text(yaml.safe_dump(job))
@@ -63,7 +75,6 @@ def html_run(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         *_, last = run(make_plan(folder / "job.yaml", str(folder / "out")), engine)
     assert isinstance(last, Finished)
     assert last.manifest["state"] == "complete"
-    return folder / "out"
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
