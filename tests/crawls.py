@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from acceptance.cut_shards import members as gzip_members
 
 from pipeline.engine.inline import InlineEngine
 from pipeline.events import Finished
@@ -30,12 +30,7 @@ def packed(chosen: Sequence[Capture], name: str = "crawl.warc.gz") -> bytes:
 
 def records(pack: bytes) -> list[bytes]:
     """The unpacked records of a file with one gzip member a record."""
-    found = []
-    while pack:
-        reader = zlib.decompressobj(31)
-        found.append(reader.decompress(pack))
-        pack = reader.unused_data
-    return found
+    return [gzip.decompress(member) for member in gzip_members(pack)]
 
 
 def cut(count: int, every: int = 5) -> list[bytes]:

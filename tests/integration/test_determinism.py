@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from acceptance.cut_shards import members
 
 from pipeline.sample.crawl import write_sample
 
@@ -25,17 +25,6 @@ SHARDS = 24
 PAGES = 260
 PUBLIC = ("data", "ledger", "signals")
 PATIENCE = 300
-
-
-def members(pack: Path) -> list[bytes]:
-    """The gzip members of a file with one record a member."""
-    found, data = [], pack.read_bytes()
-    while data:
-        reader = gzip.zlib.decompressobj(31)
-        reader.decompress(data)
-        found.append(data[: len(data) - len(reader.unused_data)])
-        data = reader.unused_data
-    return found
 
 
 def cut(pack_members: list[bytes], folder: Path) -> None:
@@ -65,10 +54,10 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
     corpora = Path(os.environ.get("CRAWLMILL_CORPORA", Path(__file__).parents[3] / "shared" / "corpora"))
     pack = corpora / "html" / "web-bench.warc.gz"
     if pack.is_file():
-        cut(members(pack)[: 1 + 3 * PAGES], folder / "crawl")
+        cut(members(pack.read_bytes())[: 1 + 3 * PAGES], folder / "crawl")
     else:
-        found = [each for path in write_sample(folder / "sample")[:3] for each in members(path)[1:]]
-        cut([members(folder / "sample" / "sample-00000.warc.gz")[0], *found], folder / "crawl")
+        packs = [members(path.read_bytes()) for path in write_sample(folder / "sample")[:3]]
+        cut([packs[0][0], *(member for each in packs for member in each[1:])], folder / "crawl")
     assert len(list((folder / "crawl").iterdir())) == SHARDS
     content = {
         "name": "determinism",
