@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from stages.extract.pdf.content import Box, Line, Span
+from stages.extract.pdf.content import Box, Line, Span, around
 from stages.extract.pdf.lines import OBJECT, Row, follows, make_row
 
 MOST_EDGES = 24
@@ -69,10 +69,7 @@ def _parted(line: Line, gutters: Sequence[Gutter]) -> list[Line]:
     for start, end in zip([0, *(i + 1 for i in blanks)], [*blanks, len(line.spans)]):
         spans = line.spans[start:end]
         if spans:
-            box = spans[0].box
-            for span in spans[1:]:
-                box = box.union(span.box)
-            pieces.append(Line(spans, box, line.turned))
+            pieces.append(Line(spans, around(span.box for span in spans), line.turned))
     return pieces
 
 

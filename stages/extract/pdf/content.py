@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Literal, NamedTuple
 
 
@@ -47,6 +48,11 @@ class Box(NamedTuple):
     def overlap_y(self, other: Box) -> float:
         """Height that both cover."""
         return max(0.0, min(self.y1, other.y1) - max(self.y0, other.y0))
+
+
+def around(boxes: Iterable[Box]) -> Box:
+    """The smallest box around one or more."""
+    return reduce(Box.union, boxes)
 
 
 def commonest_size(pieces: Iterable[tuple[float, int]]) -> float:

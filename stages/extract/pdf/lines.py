@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from stages.extract.pdf.bidi import with_brackets_turned
-from stages.extract.pdf.content import Box, Line, Span
+from stages.extract.pdf.content import Box, Line, Span, around
 
 SPACE_GAP = 0.25
 """Of a character's mean width: a wider gap between two pieces is a space (FinePDFs' rule, datatrove-pdf)."""
@@ -131,9 +131,7 @@ def make_row(pieces: Sequence[Line]) -> Row | None:
         return None
     if rtl:
         text = with_brackets_turned(text)
-    box = spans[0].box
-    for span in spans[1:]:
-        box = box.union(span.box)
+    box = around(span.box for span in spans)
     inked = sum(len(span.text) for span in spans)
     bold = sum(len(span.text) for span in spans if span.bold) * 10 >= inked * 8
     mono = sum(len(span.text) for span in spans if span.mono) * 10 >= inked * 8

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.extract.pdf.columns import Floats, Gutter, columns_of, rows
-from stages.extract.pdf.content import Box, Line
+from stages.extract.pdf.content import Box, Line, around
 from stages.extract.pdf.lines import OBJECT, Row, ends_sentence
 
 MOST_UNITS = 1500
@@ -44,7 +44,7 @@ def reading_order(lines: Sequence[Line]) -> list[Row]:
     lines, gutters = columns_of(lines)
     units = _units(rows(lines, gutters))
     if 1 < len(units) <= MOST_UNITS:
-        boxes = [_around(unit) for unit in units]
+        boxes = [around(row.box for row in unit) for unit in units]
         by_place = _order(boxes, gutters)
         if _cost(units, boxes, range(len(units))) - _cost(units, boxes, by_place) >= LEAST_GAIN:
             units = [units[i] for i in by_place]
@@ -85,13 +85,6 @@ def _units(rows: Sequence[Row]) -> list[list[Row]]:
                 continue
         units.append([row])
     return units
-
-
-def _around(unit: Sequence[Row]) -> Box:
-    box = unit[0].box
-    for row in unit[1:]:
-        box = box.union(row.box)
-    return box
 
 
 def _order(boxes: Sequence[Box], gutters: Sequence[Gutter]) -> list[int]:

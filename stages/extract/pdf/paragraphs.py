@@ -13,7 +13,7 @@ from itertools import pairwise
 from statistics import median
 
 from stages.extract.pdf.columns import rows as rows_of
-from stages.extract.pdf.content import Block, Kind, Line, commonest_size
+from stages.extract.pdf.content import Block, Kind, Line, around, commonest_size
 from stages.extract.pdf.initials import BULLETS
 from stages.extract.pdf.lines import UNSPACED, Row, ends_sentence, join
 
@@ -175,10 +175,7 @@ def _open(row: Row) -> tuple[tuple[float, float], ...]:
 
 
 def _rows_block(rows: Sequence[Row]) -> Block:
-    box = rows[0].box
-    for row in rows[1:]:
-        box = box.union(row.box)
-    return Block("table", "\n".join(row.text for row in rows), box)
+    return Block("table", "\n".join(row.text for row in rows), around(row.box for row in rows))
 
 
 def _parts(group: list[Row], row: Row, after: Row | None, run: _Run) -> bool:
@@ -236,9 +233,6 @@ def _breaks_early(above: Row, row: Row, run: _Run) -> bool:
 
 def _block(group: list[Row], run: _Run, body: float) -> Block:
     first, last = group[0], group[-1]
-    box = first.box
-    for row in group[1:]:
-        box = box.union(row.box)
     size = usual(group)
     kind = _kind(group, size, body)
     if kind == "code":
@@ -254,7 +248,7 @@ def _block(group: list[Row], run: _Run, body: float) -> Block:
     return Block(
         kind,
         text,
-        box,
+        around(row.box for row in group),
         size,
         open_start=kind == "paragraph" and (_lower(first.text) or (first.box.x0 - run.left) < INDENT * size),
         open_end=kind in ("paragraph", "item") and not ends and (full or text[-1] in "-\u00ad,"),

@@ -14,7 +14,7 @@ from typing import Any
 import pymupdf
 
 from stages.extract.pdf.bidi import in_reading_order, is_right_to_left
-from stages.extract.pdf.content import Box, Line, Page, Span
+from stages.extract.pdf.content import Box, Line, Page, Span, around
 from stages.extract.pdf.letters import closed_up, is_letter_spaced
 from stages.extract.pdf.overprint import without_overprints
 
@@ -93,10 +93,7 @@ def _line(raw: dict[str, Any], matrix: Any) -> Line | None:
     spans = [span for span in spans if span.text]
     if not spans:
         return None
-    box = spans[0].box
-    for span in spans[1:]:
-        box = box.union(span.box)
-    return Line(spans, box, turned)
+    return Line(spans, around(span.box for span in spans), turned)
 
 
 def _runs(raw: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
