@@ -21,8 +21,9 @@ from typing import Any
 import click
 import pytest
 from crawls import cut, digests, warcs, write_job
+from program import Command, Said, calls
 
-from pipeline.cli import cli, main
+from pipeline.cli import cli
 from pipeline.client import commands, schedule_commands
 from pipeline.engine import Context
 from pipeline.engine.inline import InlineEngine
@@ -39,30 +40,10 @@ COMMANDS = {"run", "plan", "report", "inspect", "verify", "gc", "recipes", "stag
 WITH_JSON = {"run", "plan", "inspect", "verify", "recipes", "stages", "doctor"}
 
 
-@dataclass(frozen=True)
-class Said:
-    status: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Said]
-
-
 @pytest.fixture
 def crawlmill(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
     """Runs the program's `main` in this process: what it prints and its exit status."""
-
-    def call(*words: str | Path) -> Said:
-        monkeypatch.setattr(sys, "argv", ["crawlmill", *map(str, words)])
-        status = 0
-        try:
-            main()
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        return Said(status, *capfd.readouterr())
-
-    return call
+    return calls(monkeypatch, capfd)
 
 
 def process(*words: str | Path, **options: Any) -> Said:

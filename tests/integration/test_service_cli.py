@@ -11,17 +11,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from program import Command, Said, calls
 
-from pipeline.cli import main
 from pipeline.service import jobs
 from pipeline.service.database import Database
 from pipeline.service.jobs import Job, State
@@ -49,16 +48,6 @@ PROGRESS = {
     "failures": [{"shard": "crawl/2.warc.gz", "said": "crawl/2.warc.gz: not gzip"}],
     "alarms": [],
 }
-
-
-@dataclass(frozen=True)
-class Said:
-    status: int
-    out: str
-    err: str
-
-
-Crawlmill = Callable[..., Said]
 
 
 class Service:
@@ -110,20 +99,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture
-def crawlmill(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], service: Service) -> Crawlmill:
+def crawlmill(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], service: Service) -> Command:
     """Runs the program in this process, for the service."""
     monkeypatch.setenv("CRAWLMILL_SERVER", service.url)
-
-    def call(*words: str | Path) -> Said:
-        monkeypatch.setattr(sys, "argv", ["crawlmill", *map(str, words)])
-        status = 0
-        try:
-            main()
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        return Said(status, *capfd.readouterr())
-
-    return call
+    return calls(monkeypatch, capfd)
 
 
 @contextmanager
@@ -166,14 +145,14 @@ def job(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def queued(crawlmill: Crawlmill, job: Path) -> str:
+def queued(crawlmill: Command, job: Path) -> str:
     """The id of a job that was submitted."""
     said = crawlmill("submit", job, "--json")
     assert said.status == 0, said.err
     return str(json.loads(said.out)["id"])
 
 
-def test_a_job_is_submitted_with_its_recipe(crawlmill: Crawlmill, service: Service, job: Path) -> None:
+def test_a_job_is_submitted_with_its_recipe(crawlmill: Command, service: Service, job: Path) -> None:
     said = crawlmill("submit", job, "--output", "out/elsewhere", "--priority", "7")
     assert (said.status, said.err) == (0, "")
     job_id = said.out.split()[1]
@@ -186,7 +165,7 @@ def test_a_job_is_submitted_with_its_recipe(crawlmill: Crawlmill, service: Servi
     crawlmill("cancel", job_id)
 
 
-def test_what_the_service_refuses_is_said_in_its_line(crawlmill: Crawlmill, queued: str, job: Path) -> None:
+def test_what_the_service_refuses_is_said_in_its_line(crawlmill: Command, queued: str, job: Path) -> None:
     again = crawlmill("submit", job)
     assert (again.status, again.out) == (2, "")
     assert re.fullmatch(rf"crawlmill: output.path: .*: job {queued} writes there; name another folder.*\n", again.err)
@@ -236,7 +215,7 @@ def _until_blank(client: socket.socket) -> tuple[bytes, bytes, bytes]:
     return data.partition(b"\r\n\r\n")
 
 
-def test_a_job_whose_answer_was_lost_is_not_submitted_twice(crawlmill: Crawlmill, service: Service, job: Path) -> None:
+def test_a_job_whose_answer_was_lost_is_not_submitted_twice(crawlmill: Command, service: Service, job: Path) -> None:
     with losing(service.port, answers=2) as way:
         said = crawlmill("submit", job, "--server", way, "--json")
     assert said.status == 0, said.err
@@ -247,9 +226,7 @@ def test_a_job_whose_answer_was_lost_is_not_submitted_twice(crawlmill: Crawlmill
     ]
 
 
-def test_a_job_is_found_by_the_beginning_of_its_id_and_by_its_name(
-    crawlmill: Crawlmill, queued: str, job: Path
-) -> None:
+def test_a_job_is_found_by_the_beginning_of_its_id_and_by_its_name(crawlmill: Command, queued: str, job: Path) -> None:
     name = yaml.safe_load(job.read_text())["name"]
     for words in (queued[:8], name):
         said = crawlmill("status", words)
@@ -268,7 +245,7 @@ def test_a_job_is_found_by_the_beginning_of_its_id_and_by_its_name(
         )
 
 
-def test_jobs_are_listed_by_state_and_page_by_page(crawlmill: Crawlmill, service: Service, queued: str) -> None:
+def test_jobs_are_listed_by_state_and_page_by_page(crawlmill: Command, service: Service, queued: str) -> None:
     service.move(queued, State.RUNNING, attempt=1)
     service.work(queued)
     said = crawlmill("jobs", "--state", "running", "-n", "1")
@@ -281,7 +258,7 @@ def test_jobs_are_listed_by_state_and_page_by_page(crawlmill: Crawlmill, service
     service.move(queued, State.FAILED, "enough")
 
 
-def test_status_says_how_far_a_job_is_and_what_to_do(crawlmill: Crawlmill, service: Service, queued: str) -> None:
+def test_status_says_how_far_a_job_is_and_what_to_do(crawlmill: Command, service: Service, queued: str) -> None:
     service.move(queued, State.RUNNING, attempt=1)
     service.work(queued)
     said = crawlmill("status", queued[:6]).out
@@ -296,7 +273,7 @@ def test_status_says_how_far_a_job_is_and_what_to_do(crawlmill: Crawlmill, servi
     assert f"go on    crawlmill retry {queued}\n" in said
 
 
-def test_cancel_and_retry(crawlmill: Crawlmill, queued: str) -> None:
+def test_cancel_and_retry(crawlmill: Command, queued: str) -> None:
     assert crawlmill("cancel", queued) == Said(0, f"job {queued} is cancelled\n", "")
     assert crawlmill("cancel", queued).err == f"crawlmill: job {queued} is cancelled already\n"
     assert crawlmill("retry", queued) == Said(0, f"job {queued} is queued\n", "")
@@ -332,7 +309,7 @@ def test_a_watch_outlives_the_service(service: Service, queued: str) -> None:
     assert "queued: " not in said, "nothing is said twice"
 
 
-def test_ctrl_c_leaves_the_job_alone(crawlmill: Crawlmill, service: Service, queued: str) -> None:
+def test_ctrl_c_leaves_the_job_alone(crawlmill: Command, service: Service, queued: str) -> None:
     with process(service, "status", queued, "--watch") as watching:
         until(watching, "queued: ")
         watching.send_signal(signal.SIGINT)
@@ -365,7 +342,7 @@ def test_logs_are_followed_until_the_job_is_over(service: Service, queued: str) 
 
 
 def test_tokens_say_who_may(
-    crawlmill: Crawlmill, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, job: Path
+    crawlmill: Command, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, job: Path
 ) -> None:
     other = Service(tmp_path_factory.mktemp("with-tokens"))
     monkeypatch.setenv("CRAWLMILL_SERVER", other.url)
@@ -412,7 +389,7 @@ def template(tmp_path: Path) -> Path:
     return tmp_path / "job.yaml"
 
 
-def test_a_schedule_for_snapshots(crawlmill: Crawlmill, template: Path) -> None:
+def test_a_schedule_for_snapshots(crawlmill: Command, template: Path) -> None:
     options = ("--snapshots", "--since", "CC-MAIN-2026-30", "--retries", "1", "--retry-after", "30min")
     said = crawlmill("schedule", "add", "every-crawl", template, "--output", "crawls/{snapshot}", *options, "--json")
     assert said.status == 0, said.err
@@ -433,7 +410,7 @@ def test_a_schedule_for_snapshots(crawlmill: Crawlmill, template: Path) -> None:
     assert crawlmill("schedule", "show", "every-crawl").status == 2
 
 
-def test_a_schedule_by_the_clock(crawlmill: Crawlmill, template: Path) -> None:
+def test_a_schedule_by_the_clock(crawlmill: Command, template: Path) -> None:
     words = ["schedule", "add", "weekly", template, "--cron", "0 6 * * MON", "--zone", "Europe/Berlin"]
     said = crawlmill(*words, "--output", "crawls/{date}")
     assert said.status == 2 and "snapshot" in said.err, "a variable of the other kind"
@@ -446,7 +423,7 @@ def test_a_schedule_by_the_clock(crawlmill: Crawlmill, template: Path) -> None:
     assert crawlmill("schedule", "remove", "weekly").status == 0
 
 
-def test_snapshots_are_listed_with_what_became_of_them(crawlmill: Crawlmill, service: Service) -> None:
+def test_snapshots_are_listed_with_what_became_of_them(crawlmill: Command, service: Service) -> None:
     assert "none known yet" in crawlmill("snapshots").err
     seen = datetime(2026, 11, 1, tzinfo=UTC)
     row = {"base": "https://index.commoncrawl.org/", "id": "CC-MAIN-2026-43", "name": "October 2026", "seen_at": seen}
